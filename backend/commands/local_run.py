@@ -1,0 +1,116 @@
+"""A job in this process: request, device, pipeline, files.
+
+Knows pipelines through the catalog only. Knows no sockets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dreamlift.commands.display import Display
+from dreamlift.commands.local_context import LocalContext
+from dreamlift.commands.outcomes import CommandError, Exit
+from dreamlift.commands.requests import request_from
+from dreamlift.pipelines.context import Asset, Request, Stopped
+from dreamlift.threads import prepare_threads
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+
+def generate_here(args: argparse.Namespace, output: Path, sheet: Path | None, display: Display) -> None:
+    """Run the request of `args` in this process and write the files.
+
+    Args:
+        args: The command's arguments.
+        output: GLB to write.
+        sheet: Contact sheet to write, or None.
+        display: Shows the run.
+
+    Raises:
+        RequestError: where the request cannot be run.
+        CommandError: where the device is not there, or the run was stopped before there was anything to keep.
+    """
+    prepare_threads()
+    request = request_from(args)  # before torch is loaded: a wrong word is answered at once
+    display.state("loading")
+    device = choose_device(args.device)
+    from dreamlift.pipelines.catalog import load
+
+    pipeline = load(request.pipeline)
+    checkpoint = output.with_name(f".{output.stem}-{fingerprint(request)}.checkpoint")
+    context = LocalContext(device, display, checkpoint)
+    for stage in pipeline.plan(request, device):
+        log.info("plan: %s, %d steps, about %.0f s", stage.name, stage.steps, stage.seconds)
+    try:
+        with context.interruptible():
+            asset = pipeline.run(request, context)
+            display.state("writing")
+            write_files(asset, output, sheet)
+    except Stopped as stopped:
+        what = "Stopped before there was an object to keep."
+        raise CommandError(what, "Run the same command again.", "stopped", Exit.INTERRUPTED) from stopped
+    checkpoint.unlink(missing_ok=True)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device of a job.
+
+    Args:
+        wanted: "auto" takes the first CUDA device where there is one, else the CPU; or torch's own name for one.
+
+    Raises:
+        CommandError: where that device is not on this machine.
+    """
+    import torch
+
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise CommandError(f"{wanted!r} is not a device.", "Use auto, cpu, cuda or cuda:1.", "bad_device") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        what = f"There is no {wanted} on this machine ({torch.cuda.device_count()} CUDA devices)."
+        raise CommandError(what, "Use --device cpu, or ask `dreamlift doctor` why.", "bad_device")
+    return device
+
+
+def write_files(asset: Asset, output: Path, sheet: Path | None) -> None:
+    """Write the GLB and the sheet; a file appears whole or not at all.
+
+    Args:
+        asset: What to write.
+        output: GLB.
+        sheet: PNG, or None.
+    """
+    from dreamlift.assets.contact_sheet import contact_sheet
+    from dreamlift.assets.glb import write_glb
+
+    whole = output.with_name(f".{output.stem}-{os.getpid()}.glb")
+    try:
+        write_glb(asset, whole)
+        whole.replace(output)
+        if sheet is not None:
+            from PIL import Image
+
+            whole = sheet.with_name(f".{sheet.stem}-{os.getpid()}.png")
+            Image.fromarray(contact_sheet(asset)).save(whole)
+            whole.replace(sheet)
+    finally:
+        whole.unlink(missing_ok=True)
+
+
+def fingerprint(request: Request) -> str:
+    """Eight hex digits that differ where two requests differ; a checkpoint belongs to one request."""
+    parts = [request.pipeline, request.preset, request.prompt, request.negative_prompt, request.seed]
+    text = json.dumps([*parts, sorted(request.settings.items())], default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

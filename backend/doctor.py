@@ -1,0 +1,177 @@
+"""What this machine has, what is missing, and what to do about it.
+
+Knows how to look: Python, torch, GPU, memory, disk, kernels, weights, the service. Changes nothing and prints nothing
+(`commands/doctor.py` prints). Each check is a function that returns findings and survives what it looks for being broken.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from dreamlift import __version__
+
+Level = Literal["ok", "warning", "problem"]
+GIB = 1024**3
+LEAST_MEMORY = 2 * GIB  # a mini job: torch, diffusers and Warp loaded, the model and the run
+LEAST_DISK = 1 * GIB  # kernels, previews and assets of a day
+TORCH_INDEX = "https://download.pytorch.org/whl"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Args:
+        name: What was looked at, in a word or two.
+        level: "ok", "warning" (Dreamlift works, but not as well as it could) or "problem" (something will fail).
+        what: What was found.
+        remedy: What to do; empty where there is nothing to do.
+    """
+
+    name: str
+    level: Level
+    what: str
+    remedy: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """For JSON."""
+        return asdict(self)
+
+
+def examine() -> Iterator[Finding]:
+    """Every finding, in the order in which one would mend things. Takes a few seconds: torch and Warp are imported."""
+    for check in CHECKS:
+        yield from check()
+
+
+def check_python() -> Iterator[Finding]:
+    """Python's version and where Dreamlift runs from."""
+    running = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        yield Finding("python", "ok", running)
+    else:
+        yield Finding("python", "problem", f"{running}; Dreamlift needs 3.11 to 3.13.", "Make a venv with one of those.")
+    yield Finding("dreamlift", "ok", f"{__version__} in {Path(__file__).parent}")
+
+
+def check_torch() -> Iterator[Finding]:
+    """torch, and the package that most often breaks it."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        yield Finding("torch", "problem", f"torch cannot be imported: {error}", "Run: pip install -c constraints.txt .")
+        return
+    yield Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    if importlib.util.find_spec("torchvision") is not None:
+        try:
+            importlib.import_module("torchvision")
+        except Exception as error:  # any failure counts: transformers and diffusers import it where they find it
+            what = f"torchvision is installed but does not fit this torch: {error}"
+            yield Finding("torchvision", "problem", what, "Run: pip uninstall torchvision (Dreamlift does not need it).")
+
+
+def check_device() -> Iterator[Finding]:
+    """Where jobs will be computed, and the CUDA-only packages where there is CUDA."""
+    try:
+        import torch
+    except (ImportError, OSError):
+        return  # check_torch has said so
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            device = torch.cuda.get_device_properties(index)
+            what = f"{device.name}, {device.total_memory / GIB:.0f} GiB, CUDA {torch.version.cuda}"
+            yield Finding(f"cuda:{index}", "ok", what)
+        yield from _cuda_packages()
+    elif shutil.which("nvidia-smi"):
+        what = f"An NVIDIA driver is here, but torch {torch.__version__} cannot use a GPU."
+        yield Finding("cuda", "warning", what, f"Run: pip install torch --index-url {TORCH_INDEX}/cu130, or see nvidia-smi.")
+    else:
+        yield Finding("device", "ok", f"CPU, {psutil.cpu_count(logical=False)} cores; the mini preset is made for it.")
+
+
+def _cuda_packages() -> Iterator[Finding]:
+    if _version("gsplat"):
+        yield Finding("gsplat", "ok", f"{_version('gsplat')}")
+        if not shutil.which("nvcc"):
+            what = "gsplat builds its kernels on first use and needs nvcc, which is not on PATH."
+            yield Finding("nvcc", "warning", what, "Install the CUDA toolkit; until then the plain Warp kernels are used.")
+    else:
+        what = "Gaussian splatting uses the plain Warp kernels."
+        yield Finding("gsplat", "warning", what, "For more speed run: pip install 'dreamlift[cuda]' (needs nvcc).")
+    chosen = _version("nvdiffrast")
+    licence = "its licence forbids commercial use"
+    what = f"{chosen}; {licence}" if chosen else f"not installed, not needed; {licence} (docs/licences.md)"
+    yield Finding("nvdiffrast", "ok", what)
+
+
+def check_room() -> Iterator[Finding]:
+    """Memory and disk."""
+    memory = psutil.virtual_memory()
+    what = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free"
+    if memory.available < LEAST_MEMORY:
+        remedy = f"A mini job needs about {LEAST_MEMORY // GIB} GiB; close something."
+        yield Finding("memory", "warning", what, remedy)
+    else:
+        yield Finding("memory", "ok", what)
+    for name, folder in (("disk", _existing(_state_folder())), ("temporary files", Path(tempfile.gettempdir()))):
+        free = shutil.disk_usage(folder).free
+        what = f"{free / GIB:.1f} GiB free in {folder}"
+        few = free < LEAST_DISK
+        yield Finding(name, "warning" if few else "ok", what, "Free some space there." if few else "")
+
+
+def check_kernels() -> Iterator[Finding]:
+    """Warp compiles our kernels on first use: it must import and be able to write its cache."""
+    try:
+        import warp
+    except (ImportError, OSError) as error:
+        yield Finding("warp", "problem", f"Warp cannot be imported: {error}", "Run: pip install -c constraints.txt .")
+        return
+    warp.config.quiet = True
+    try:
+        warp.init()
+        cache = Path(warp.config.kernel_cache_dir)
+        with tempfile.NamedTemporaryFile(dir=_existing(cache)):
+            pass
+    except (OSError, RuntimeError) as error:
+        remedy = "Give this user a HOME that it can write to, or set WARP_CACHE_PATH to such a folder."
+        yield Finding("warp", "problem", f"Warp {warp.config.version} cannot keep compiled kernels: {error}", remedy)
+        return
+    yield Finding("warp", "ok", f"{warp.config.version}, kernels in {cache}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or its nearest parent that exists."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _state_folder() -> Path:
+    return Path.home()
+
+
+CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    check_python,
+    check_torch,
+    check_device,
+    check_kernels,
+    check_room,
+)
