@@ -1,7 +1,7 @@
 """What this machine has, what is missing, and what to do about it.
 
 Knows how to look: Python, torch, GPU, memory, disk, kernels, weights, the service. Changes nothing and prints nothing
-(`commands/doctor.py` prints). Each check is a function that returns findings and survives what it looks for being broken.
+(`commands/doctor.py` prints). Each check is a function that returns findings and survives broken finds.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def check_python() -> Iterator[Finding]:
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         yield Finding("python", "ok", running)
     else:
-        yield Finding("python", "problem", f"{running}; Dreamlift needs 3.11 to 3.13.", "Make a venv with one of those.")
+        yield Finding(
+            "python", "problem", f"{running}; Dreamlift needs 3.11 to 3.13.", "Make a venv with one of those."
+        )
     yield Finding("dreamlift", "ok", f"{__version__} in {Path(__file__).parent}")
 
 
@@ -79,7 +81,9 @@ def check_torch() -> Iterator[Finding]:
             importlib.import_module("torchvision")
         except Exception as error:  # any failure counts: transformers and diffusers import it where they find it
             what = f"torchvision is installed but does not fit this torch: {error}"
-            yield Finding("torchvision", "problem", what, "Run: pip uninstall torchvision (Dreamlift does not need it).")
+            yield Finding(
+                "torchvision", "problem", what, "Run: pip uninstall torchvision (Dreamlift does not need it)."
+            )
 
 
 def check_device() -> Iterator[Finding]:
@@ -96,7 +100,9 @@ def check_device() -> Iterator[Finding]:
         yield from _cuda_packages()
     elif shutil.which("nvidia-smi"):
         what = f"An NVIDIA driver is here, but torch {torch.__version__} cannot use a GPU."
-        yield Finding("cuda", "warning", what, f"Run: pip install torch --index-url {TORCH_INDEX}/cu130, or see nvidia-smi.")
+        yield Finding(
+            "cuda", "warning", what, f"Run: pip install torch --index-url {TORCH_INDEX}/cu130, or see nvidia-smi."
+        )
     else:
         yield Finding("device", "ok", f"CPU, {psutil.cpu_count(logical=False)} cores; the mini preset is made for it.")
 
@@ -106,7 +112,9 @@ def _cuda_packages() -> Iterator[Finding]:
         yield Finding("gsplat", "ok", f"{_version('gsplat')}")
         if not shutil.which("nvcc"):
             what = "gsplat builds its kernels on first use and needs nvcc, which is not on PATH."
-            yield Finding("nvcc", "warning", what, "Install the CUDA toolkit; until then the plain Warp kernels are used.")
+            yield Finding(
+                "nvcc", "warning", what, "Install the CUDA toolkit; until then the plain Warp kernels are used."
+            )
     else:
         what = "Gaussian splatting uses the plain Warp kernels."
         yield Finding("gsplat", "warning", what, "For more speed run: pip install 'dreamlift[cuda]' (needs nvcc).")

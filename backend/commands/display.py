@@ -104,7 +104,7 @@ class BarDisplay(QuietDisplay):
         self._console = Console(stderr=True)
         self._bar = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
@@ -129,7 +129,7 @@ class BarDisplay(QuietDisplay):
         if stage != self._stage:
             self._stage = stage
             if not self._console.is_terminal:
-                self._console.print(stage, highlight=False)
+                self._console.print(stage, highlight=False, markup=False)
         left = f"{time_left(progress.seconds_left)} left" if progress.seconds_left is not None else ""
         self._bar.update(self._task, description=stage, completed=progress.fraction, left=left)
 
@@ -137,7 +137,7 @@ class BarDisplay(QuietDisplay):
         """As the bar's caption, or as a line."""
         self._bar.update(self._task, description=text)
         if not self._console.is_terminal:
-            self._console.print(text, highlight=False)
+            self._console.print(text, highlight=False, markup=False)
 
     def warning(self, code: str, what: str, remedy: str) -> None:
         """Above the bar."""

@@ -44,7 +44,12 @@ def add(commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="everything random follows from it (default: 0)")
     parser.add_argument("--negative", default="", metavar="PROMPT", help="what to avoid")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="change one of the preset's settings"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="change one of the preset's settings",
     )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="also write a contact sheet of eight views")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")

@@ -55,7 +55,7 @@ class LocalContext:
     def checkpoint(self, state: Mapping[str, Any]) -> None:
         """Replace the checkpoint file."""
         if self._checkpoint_file is not None:
-            from dreamlift.workers.checkpoints import save_checkpoint
+            from dreamlift.checkpoints import save_checkpoint
 
             save_checkpoint(self._checkpoint_file, state)
 
@@ -63,7 +63,7 @@ class LocalContext:
         """The checkpoint of an earlier run of the same request, or None."""
         if self._checkpoint_file is None or not self._checkpoint_file.exists():
             return None
-        from dreamlift.workers.checkpoints import load_checkpoint
+        from dreamlift.checkpoints import load_checkpoint
 
         log.info("going on from %s", self._checkpoint_file)
         return load_checkpoint(self._checkpoint_file)

@@ -87,7 +87,9 @@ def _value(setting: Any, text: str) -> Any:
     if (low is not None and not value >= low) or (high is not None and not value <= high):
         what = f"--set {setting.key}={text} is out of range."
         bounds = f"at least {low:g}" if high is None else f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
-        raise CommandError(what, f"{setting.label} is {bounds}{' ' + setting.unit if setting.unit else ''}.", "bad_setting")
+        raise CommandError(
+            what, f"{setting.label} is {bounds}{' ' + setting.unit if setting.unit else ''}.", "bad_setting"
+        )
     if setting.type == "choice":
         matches = [choice for choice in setting.choices if str(choice) == text]
         return matches[0] if matches else one_of(text, map(str, setting.choices), f"value of {setting.key}")

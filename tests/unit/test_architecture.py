@@ -25,7 +25,7 @@ ARROWS = {
     "pipelines": TOOLS | BASICS,
     "training": TOOLS | BASICS,
     "evaluation": TOOLS | BASICS | {"pipelines", "training"},
-    "workers": BASICS | {"pipelines", "protocol", "assets", "threads"},
+    "workers": BASICS | {"pipelines", "protocol", "assets", "threads", "checkpoints"},
     "service": BASICS | {"protocol", "pipelines.catalog"},
     "client": BASICS | {"protocol", "pipelines.catalog"},
 }
