@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One artist, one server, many jobs: joins the connection and the job book.
+
+Knows what is to be asked when: the list of jobs after every hello, a watch for every job of the open file, the result of
+every finished one. Knows no bpy; the pump takes previews and results from here and puts them into the scene.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import zmq
+
+from .client.connection import Connection, Link
+from .client.servers import ServerList
+from .jobs.book import JobBook
+from .jobs.job import Job
+from .protocol import events, messages
+from .protocol.conversation import Conversation
+from .protocol.errors import ProtocolError
+from .protocol.states import JobState
+
+log = logging.getLogger(__name__)
+
+LIST_SECONDS = 10.0  # how often the list is asked for again while somebody else's job runs
+LIST_LENGTH = 50
+TEST_SECONDS = 6.0
+
+
+@dataclass
+class ServerTest:
+    """One Test button that was pressed. `text` is what to show beside the server."""
+
+    connection: Connection
+    started: float
+    ping_id: int = 0
+    pinged: float = 0.0
+    text: str = "Testing"
+    ok: bool | None = None  # None while it runs
+
+
+class Session:
+    """All that goes on between this Blender and its server.
+
+    Args:
+        servers: Which ones there are.
+        client: Who is talking, such as "blender 5.2".
+        version: Of the extension.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, servers: ServerList, client: str, version: str, clock: Callable[[], float] = time.monotonic):
+        self.servers = servers
+        self.book = JobBook()
+        self.tests: dict[str, ServerTest] = {}
+        self.refused: tuple[Job, ProtocolError] | None = None  # the newest request the server did not take
+        self.changes = 0  # grows with everything a panel could show
+        self._client, self._version, self._clock = client, version, clock
+        self._context = zmq.Context(io_threads=1)
+        self._submits: dict[int, Job] = {}
+        self._downloads: dict[int, tuple[str, bytearray]] = {}
+        self._results: dict[str, bytes] = {}
+        self._waiting: set[tuple[str, str]] = set()
+        self._listed = float("-inf")
+        self.allowed = True  # whether Blender lets extensions use the network
+        self.connection = self._connect()
+
+    # -- what the panel may know -------------------------------------------------------------------
+
+    @property
+    def link(self) -> Link:
+        """How it stands with the server in use."""
+        return self.connection.link
+
+    @property
+    def welcome(self) -> messages.Welcome | None:
+        """What the server said it can do; kept while it is away."""
+        return self.connection.conversation.welcome
+
+    def waits(self, job_id: str, kind: str) -> bool:
+        """Whether a preview of this kind ("mesh", "views") lies ready."""
+        return (job_id, kind) in self._waiting
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def tick(self, budget: float = 0.008) -> None:
+        """Drain and answer; returns at once. About 0.05 ms when nothing happens."""
+        if not self.allowed:
+            return
+        now = self._clock()
+        link = self.connection.link
+        for event in self.connection.tick(now, budget):
+            self._take(event, now)
+        if self.connection.link is not link:
+            self.changes += 1
+        if self.tests:
+            self._tick_tests(now)
+        if self.connection.conversation.ready and now - self._listed > LIST_SECONDS and self._somebody_elses():
+            self._list(now)
+
+    def close(self) -> None:
+        """Say goodbye; afterwards no socket and no libzmq thread is left."""
+        for test in self.tests.values():
+            test.connection.close()
+        self.connection.close()
+        self._context.term()
+
+    # -- what the artist does ----------------------------------------------------------------------
+
+    def submit(self, job: Job) -> None:
+        """Send a job; raises ProtocolError where the request could never be accepted."""
+        identity = self.connection.conversation.submit(job.request, watch=True)
+        self._submits[identity] = job
+        self.book.sending(job)
+        self.refused = None
+        self.changes += 1
+
+    def again(self, job: Job, **changes) -> Job:
+        """A new job like an old one, with some fields of the request changed."""
+        request = replace(job.request, **changes) if changes else job.request
+        new = Job("", job.name, request, self.servers.in_use, True, job.location, job.size)
+        self.submit(new)
+        return new
+
+    def ask(self, command: messages.Message, job: Job) -> None:
+        """Cancel, finish, pause, resume or remove a job. A removed one leaves the list at once."""
+        self.connection.conversation.command(command, job.id)
+        if isinstance(command, messages.Remove):
+            self._forget(job.id)
+        self.changes += 1
+
+    def fetch_result(self, job: Job) -> None:
+        """Get a finished job's mesh, unless it is on its way already."""
+        artifact = job.result
+        if artifact is None or job.id in self._results or any(known == job.id for known, _ in self._downloads.values()):
+            return
+        data = bytearray()
+        identity = self.connection.conversation.download(artifact, data.extend)
+        self._downloads[identity] = (job.id, data)
+
+    def adopt(self, job: Job) -> None:
+        """A job becomes one of the open file: follow it and fetch what it made."""
+        job.here, job.committed = True, False
+        if job.state is JobState.FINISHED:
+            self.fetch_result(job)
+        elif job.is_active or job.state is JobState.PAUSED:
+            self._follow(job)
+        self.changes += 1
+
+    def take_mesh(self, job_id: str) -> messages.Mesh | None:
+        """The newest mesh, once; the server then sends the next."""
+        self._waiting.discard((job_id, "mesh"))
+        return self.connection.conversation.take_preview(job_id, "mesh")
+
+    def take_views(self, job_id: str) -> messages.Views | None:
+        """The newest pictures, once."""
+        self._waiting.discard((job_id, "views"))
+        return self.connection.conversation.take_preview(job_id, "views")
+
+    def results(self) -> list[str]:
+        """Jobs whose finished mesh is here and not yet taken."""
+        return list(self._results)
+
+    def take_result(self, job_id: str) -> bytes:
+        """The bytes of a finished mesh, once."""
+        return self._results.pop(job_id)
+
+    def keep_result(self, job_id: str, data: bytes) -> None:
+        """Hand a result back that cannot be used at the moment."""
+        self._results[job_id] = data
+
+    def use_server(self, name: str) -> None:
+        """Talk to another server from now on. Jobs of the old one go on there."""
+        self.servers.use(name)
+        self.connection.close()
+        self.book.clear()
+        self._submits.clear()
+        self._downloads.clear()
+        self._results.clear()
+        self._waiting.clear()
+        self.connection = self._connect()
+        self.changes += 1
+
+    def retry(self) -> None:
+        """Look for the server now."""
+        self.connection.retry()
+        self.changes += 1
+
+    def open_file(self, saved: str) -> None:
+        """Another .blend is open; `saved` is what its scene remembers of its jobs."""
+        self._results.clear()
+        for job in self.book.open_file(saved):
+            if self.connection.conversation.ready and job.server in ("", self.servers.in_use):
+                self._follow(job)
+        if self.connection.conversation.ready:
+            self._list(self._clock())
+        self.changes += 1
+
+    def test(self, name: str) -> None:
+        """Connect to a server beside the one in use and measure a round trip; the answer appears in `tests`."""
+        if name in self.tests:
+            self.tests.pop(name).connection.close()
+        conversation = Conversation(self._client, self._version)
+        connection = Connection(lambda: self.servers.endpoint(name), conversation, self._context)
+        self.tests[name] = ServerTest(connection, self._clock())
+        self.changes += 1
+
+    # -- events ------------------------------------------------------------------------------------
+
+    def _take(self, event: events.Event, now: float) -> None:
+        self.changes += 1
+        if isinstance(event, events.ServerReady):
+            self._list(now)
+        elif isinstance(event, events.Answered):
+            self._take_answer(event)
+        elif isinstance(event, events.Refused):
+            self._take_refusal(event)
+        elif isinstance(event, events.PreviewWaiting):
+            self._waiting.add((event.job, event.kind))
+        elif isinstance(event, events.JobProgressed):
+            self._fold(event.job, event.progress, now)
+        elif isinstance(event, events.JobWarned):
+            self._fold(event.job, event.warning, now)
+        elif isinstance(event, events.JobChanged):
+            self._fold(event.job, event.state, now)
+        elif isinstance(event, events.Downloaded):
+            job_id, data = self._downloads.pop(event.id, ("", bytearray()))
+            if self.book.get(job_id):
+                self._results[job_id] = bytes(data)
+        elif isinstance(event, events.DownloadFailed):
+            self._take_failed_download(event)
+
+    def _take_answer(self, event: events.Answered) -> None:
+        answer = event.answer
+        if isinstance(answer, messages.Accepted) and event.id in self._submits:
+            self.book.accepted(self._submits.pop(event.id), event.job, answer.state, answer.position)
+        elif isinstance(answer, messages.Jobs):
+            for job in self.book.merge(answer.jobs, whole=not answer.more):
+                self._follow(job)
+        elif isinstance(answer, messages.Subscribed):
+            job = self.book.get(event.job)
+            if job is not None:
+                job.enter(answer.state)
+
+    def _take_refusal(self, event: events.Refused) -> None:
+        job = self._submits.pop(event.id, None)
+        if job is not None:
+            self.book.refused(job)
+            self.refused = (job, event.error)
+            return
+        known = self.book.get(event.job)
+        if known is not None and event.error.code == "unknown_job":
+            if not known.committed:
+                known.enter(JobState.FAILED)
+                known.problem = messages.Problem(
+                    code="unknown_job", what="The server no longer has this job.", remedy="Generate it again."
+                )
+            return
+        if event.error.code == "wrong_state":
+            log.info("job %s: %s", event.job, event.error)  # it ended before the command came
+            return
+        log.warning("the server refused %s: %s", event.command.TYPE, event.error)
+
+    def _fold(self, job_id: str, message, now: float) -> None:
+        job = self.book.get(job_id)
+        if job is None:
+            return
+        job.fold(message, now)
+        if job.state is JobState.REMOVED:
+            self._forget(job_id)
+        elif job.state is JobState.FINISHED and job.here and not job.committed:
+            self.fetch_result(job)
+
+    def _take_failed_download(self, event: events.DownloadFailed) -> None:
+        job_id, _ = self._downloads.pop(event.id, ("", bytearray()))
+        job = self.book.get(job_id)
+        log.warning("job %s: the result cannot be fetched: %s", job_id, event.error)
+        if job is not None:
+            job.problem = messages.Problem(code=event.error.code, what=event.error.what, remedy=event.error.remedy)
+
+    # -- parts -------------------------------------------------------------------------------------
+
+    def _connect(self) -> Connection:
+        name = self.servers.in_use
+        conversation = Conversation(self._client, self._version)
+        return Connection(lambda: self.servers.endpoint(name), conversation, self._context)
+
+    def _list(self, now: float) -> None:
+        self._listed = now
+        self.connection.conversation.list_jobs(LIST_LENGTH, thumbnails=False)
+
+    def _follow(self, job: Job) -> None:
+        """Watch a job of this file, or fetch what it made."""
+        if job.committed:
+            return
+        if job.state is JobState.FINISHED:
+            self.fetch_result(job)
+        elif job.state is None or not job.state.is_terminal:
+            if not self.connection.conversation.last_sequence(job.id):
+                self.connection.conversation.watch(job.id)
+
+    def _somebody_elses(self) -> bool:
+        return any(job.is_active and not job.here for job in self.book)
+
+    def _forget(self, job_id: str) -> None:
+        self.connection.conversation.unwatch(job_id)
+        self.book.remove(job_id)
+        self._results.pop(job_id, None)
+        self._waiting -= {(job_id, "mesh"), (job_id, "views")}
+
+    def _tick_tests(self, now: float) -> None:
+        for test in self.tests.values():
+            if test.ok is not None:
+                continue
+            happened = test.connection.tick(now)
+            for event in happened:
+                if isinstance(event, events.ServerReady) and not test.ping_id:
+                    test.pinged = time.perf_counter()
+                    test.ping_id = test.connection.conversation.command(messages.Ping())
+                elif isinstance(event, events.Answered) and event.id == test.ping_id:
+                    self._end_test(test, True, _described(test, (time.perf_counter() - test.pinged) * 1000))
+            if test.ok is None and test.connection.link in (Link.INCOMPATIBLE, Link.BAD_ADDRESS):
+                self._end_test(test, False, test.connection.error)
+            elif test.ok is None and now - test.started > TEST_SECONDS:
+                self._end_test(test, False, "No answer")
+
+    def _end_test(self, test: ServerTest, ok: bool, text: str) -> None:
+        test.ok, test.text = ok, text
+        test.connection.close()
+        self.changes += 1
+
+
+def _described(test: ServerTest, milliseconds: float) -> str:
+    welcome = test.connection.conversation.welcome
+    devices = ", ".join(device.name for device in welcome.devices) or "no device"
+    return f"{milliseconds:.0f} ms · {devices}"
