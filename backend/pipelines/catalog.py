@@ -1,0 +1,195 @@
+"""What the pipelines are called and what may be set on them, as data that a panel or a command line can draw.
+
+Knows names, labels, defaults and ranges. Knows no torch: the service reads it for its handshake and checks requests
+with it. The values a pipeline really uses stand in its own settings class; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from dreamlift.pipelines.context import RequestError
+
+Scalar = int | float | str | bool
+
+
+@dataclass(frozen=True)
+class SettingDescription:
+    """One setting of a pipeline.
+
+    Args:
+        key: Name in `Request.settings`.
+        label: For a panel, at most 28 characters.
+        type: "int", "float", "bool", "choice" or "text".
+        defaults: Preset name to value; a preset that is not here does not have the setting.
+        low, high: Inclusive range of numbers; None for no bound.
+        choices: Allowed values of a "choice".
+        unit: For people, such as "m"; may be empty.
+        help: One or two sentences.
+    """
+
+    key: str
+    label: str
+    type: str
+    defaults: Mapping[str, Scalar]
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[Scalar, ...] = ()
+    unit: str = ""
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class PresetDescription:
+    """One preset of a pipeline: a name for programs, a label and a sentence for people."""
+
+    name: str
+    label: str
+    help: str
+
+
+@dataclass(frozen=True)
+class PipelineDescription:
+    """One pipeline; the first preset is the default. `image_roles` are the pictures it takes."""
+
+    name: str
+    label: str
+    help: str
+    presets: tuple[PresetDescription, ...]
+    settings: tuple[SettingDescription, ...]
+    image_roles: tuple[str, ...] = ()
+
+
+PIPELINES: dict[str, PipelineDescription] = {
+    "mvdream": PipelineDescription(
+        name="mvdream",
+        label="MVDream",
+        help="Text to 3D: a prior that draws four sides at once guides the object from every side.",
+        presets=(
+            PresetDescription("mini", "Mini", "The embedded small model. Simple objects in a minute, without a GPU."),
+            PresetDescription("full", "Full", "The published model. Needs its weights and a CUDA GPU."),
+        ),
+        settings=(
+            SettingDescription(
+                "steps",
+                "Steps",
+                "int",
+                {"mini": 300, "full": 10000},
+                low=10,
+                high=50000,
+                help="Optimisation steps. Fewer are faster and rougher.",
+            ),
+            SettingDescription(
+                "guidance_scale",
+                "Prompt Strength",
+                "float",
+                {"mini": 4.0, "full": 50.0},
+                low=1.0,
+                high=100.0,
+                help="Classifier-free guidance. Higher follows the prompt more closely, with stronger colours.",
+            ),
+            SettingDescription(
+                "triangles",
+                "Triangles",
+                "int",
+                {"mini": 8000, "full": 20000},
+                low=100,
+                high=200000,
+                help="The finished mesh has about this many triangles, or fewer where it needs fewer.",
+            ),
+            SettingDescription(
+                "texture_size",
+                "Texture",
+                "choice",
+                {"mini": 1024, "full": 2048},
+                choices=(512, 1024, 2048),
+                unit="px",
+                help="Width and height of the base colour texture.",
+            ),
+            SettingDescription(
+                "size_m",
+                "Size",
+                "float",
+                {"mini": 1.0, "full": 1.0},
+                low=0.001,
+                high=1000.0,
+                unit="m",
+                help="Length of the finished object's longest side.",
+            ),
+        ),
+    ),
+}
+
+
+def load(name: str) -> ModuleType:
+    """The module of a pipeline, with `plan(request, device)` and `run(request, context)`. Imports torch.
+
+    Args:
+        name: A key of `PIPELINES`.
+
+    Raises:
+        RequestError: "unknown_pipeline".
+    """
+    if name == "mvdream":
+        from dreamlift.pipelines import mvdream
+
+        return mvdream
+    raise _unknown("pipeline", name, PIPELINES)
+
+
+def check(
+    pipeline: str,
+    preset: str,
+    settings: Mapping[str, Any],
+    pipelines: Mapping[str, PipelineDescription] = PIPELINES,
+) -> None:
+    """Refuse what could never run, before it is queued.
+
+    Args:
+        pipeline: Name asked for.
+        preset: Preset asked for.
+        settings: Overrides by key.
+        pipelines: What there is.
+
+    Raises:
+        RequestError: "unknown_pipeline", "unknown_preset", "unknown_setting" or "bad_setting", with a suggestion where
+            a nearest allowed value exists.
+    """
+    if pipeline not in pipelines:
+        raise _unknown("pipeline", pipeline, pipelines)
+    description = pipelines[pipeline]
+    if preset not in {known.name for known in description.presets}:
+        raise _unknown("preset", preset, [known.name for known in description.presets])
+    by_key = {setting.key: setting for setting in description.settings if preset in setting.defaults}
+    for key, value in settings.items():
+        if key not in by_key:
+            raise _unknown("setting", key, by_key)
+        _check_value(by_key[key], value)
+
+
+def _unknown(kind: str, name: str, names: Any) -> RequestError:
+    return RequestError(f"unknown_{kind}", f"There is no {kind} {name!r}.", f"There are: {', '.join(names) or 'none'}.")
+
+
+def _check_value(setting: SettingDescription, value: Any) -> None:
+    shown = f"{setting.label} cannot be {value!r}."
+    types = {"int": (int,), "float": (int, float), "bool": (bool,), "text": (str,)}
+    if setting.type == "choice":
+        if value not in setting.choices or isinstance(value, bool):
+            raise RequestError("bad_setting", shown, f"It is one of {', '.join(map(str, setting.choices))}.")
+        return
+    wrong_kind = not isinstance(value, types[setting.type]) or (isinstance(value, bool) and setting.type != "bool")
+    if wrong_kind or (isinstance(value, float) and not math.isfinite(value)):
+        word = {"int": "a whole number", "float": "a number", "bool": "true or false", "text": "text"}[setting.type]
+        raise RequestError("bad_setting", shown, f"It must be {word}.")
+    for bound, is_wrong, word in (
+        (setting.low, setting.low is not None and value < setting.low, "at least"),
+        (setting.high, setting.high is not None and value > setting.high, "at most"),
+    ):
+        if is_wrong:
+            nearest = int(bound) if setting.type == "int" else bound
+            raise RequestError("bad_setting", shown, f"It must be {word} {nearest}.", {setting.key: nearest})
