@@ -80,7 +80,9 @@ def _checked(values: np.ndarray) -> np.ndarray:
     if values.ndim != 3 or len(set(values.shape)) != 1 or len(values) < 4:
         raise ValueError(f"values must be a cube of at least 4 samples a side, got {values.shape}.")
     if not np.isfinite(values).all():
-        raise ValueError(f"values hold {int((~np.isfinite(values)).sum())} numbers that are not finite: the field diverged.")
+        raise ValueError(
+            f"values hold {int((~np.isfinite(values)).sum())} numbers that are not finite: the field diverged."
+        )
     return values
 
 
