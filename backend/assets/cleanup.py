@@ -1,7 +1,7 @@
 """Repairs on triangle meshes: faces that are none, edges with too many faces, holes, roughness.
 
-Knows vertices and faces. Knows no fields, UVs or colours. `surface` mends what can be mended on the grid before; what is
-left for here is small. `decimate` and `remesh` change the mesh as a whole.
+Knows vertices and faces. Knows no fields, UVs or colours. `surface` mends what can be mended on the grid before; what
+is left for here is small. `decimate` and `remesh` change the mesh as a whole.
 """
 
 from __future__ import annotations

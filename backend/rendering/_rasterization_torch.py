@@ -1,7 +1,7 @@
 """The z-buffer in plain torch: the twin that `_rasterization_warp` is compared with, line for line the same formulas.
 
-Every triangle lists the pixels of its box, all of them are tested at once, and a scatter keeps the nearest. It holds all
-candidates in memory and is several times slower, so nothing but tests and benchmarks calls it.
+Every triangle lists the pixels of its box, all of them are tested at once, and a scatter keeps the nearest. It holds
+all candidates in memory and is several times slower, so nothing but tests and benchmarks calls it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def draw(
         face ids (N, R, R) int32, -1 where nothing is; barycentrics (N, R, R, 3) with perspective, 0 where nothing is;
         depth along z (N, R, R), inf where nothing is.
 
-    For a pixel's direction (x, y, 1) the corner a moves to a.xy - (x, y) a.z; the 2D cross products of the moved corners
+    For a pixel's direction (x, y, 1) the corner a moves to a.xy - (x, y) a.z; the cross products of the moved corners
     are proportional to the barycentrics of the ray's hit, also where a corner is behind the camera, so no clipping is
     needed (homogeneous rasterisation, Olano and Greer 1997).
     """

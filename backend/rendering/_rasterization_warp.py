@@ -42,7 +42,7 @@ def draw_triangles(
         return
     tangent = tangents[view]
     size = float(resolution)
-    left, right, top, bottom = float(0.0), size - 1.0, float(0.0), size - 1.0
+    left, right, top, bottom = 0.0, size - 1.0, 0.0, size - 1.0
     if a[2] >= near and b[2] >= near and c[2] >= near:  # else the projected box is unbounded: the whole image
         ax, bx, cx = a[0] / a[2], b[0] / b[2], c[0] / c[2]
         ay, by, cy = -a[1] / a[2], -b[1] / b[2], -c[1] / c[2]
