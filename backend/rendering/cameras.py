@@ -108,9 +108,7 @@ def projection_matrices(cameras: Cameras, near: float = 0.1, far: float = 1000.0
     return projection
 
 
-def orthogonal_views(
-    azimuth: float, elevation: float, distance: float, fovy: float, views: int = 4
-) -> Cameras:
+def orthogonal_views(azimuth: float, elevation: float, distance: float, fovy: float, views: int = 4) -> Cameras:
     """`views` cameras spread evenly around the object from one first azimuth, in order of growing azimuth."""
     return orbit([azimuth + 360.0 / views * k for k in range(views)], elevation, distance, fovy)
 

@@ -1,0 +1,253 @@
+"""MVDream as a prior: text and cameras to the denoising of four views at once, published size or mini.
+
+Knows the U-Net, its text encoder and its VAE, and what they predict. Knows no fields, losses or jobs: distillation
+takes any object with `encode_text`, `predict`, `predict_x0`, `encode_images` and `alphas_cumprod`.
+Glossary: x_t noisy latents, abar = alphas_cumprod[t], eps noise, v = sqrt(abar) eps - sqrt(1 - abar) x_0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from ..rendering.cameras import Cameras, harmonic_camera, mvdream_camera
+from .attention import use_multi_view_attention
+from .configs import MINI, MVDreamConfig
+from .tokenizer import WordTokenizer
+
+MINI_FOLDER = Path(__file__).parent.parent / "mini" / "mvdream"
+
+Tokenizer = Callable[[Sequence[str]], Tensor]
+
+
+def cpu_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def build_unet(config: MVDreamConfig) -> UNet2DConditionModel:
+    """The U-Net of a configuration with random weights and 3D attention."""
+    unet = UNet2DConditionModel(**config.unet)
+    use_multi_view_attention(unet)
+    return unet
+
+
+def build_text_encoder(config: MVDreamConfig, vocabulary: int) -> CLIPTextModel:
+    """The text encoder of a configuration with random weights."""
+    return CLIPTextModel(CLIPTextConfig(**{**config.text, "vocab_size": vocabulary}))
+
+
+@contextlib.contextmanager
+def without_camera(unet: UNet2DConditionModel) -> Iterator[None]:
+    """Run a U-Net as the plain 2D model: no camera is added to the time embedding (checkpoints.md, point 11)."""
+    embedding, unet.class_embedding = unet.class_embedding, None
+    try:
+        yield
+    finally:
+        unet.class_embedding = embedding
+
+
+class MVDreamPrior(nn.Module):
+    """The four-view diffusion model with its encoders.
+
+    Args:
+        config: Sizes and conventions.
+        unet: Denoiser with 3D attention.
+        vae: Picture codec with its scaling factor set.
+        text_encoder: Gives the last hidden state, final norm applied.
+        tokenizer: Prompts to token ids.
+        version: What is added to the name in provenance.
+    """
+
+    def __init__(
+        self,
+        config: MVDreamConfig,
+        unet: UNet2DConditionModel,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: Tokenizer,
+        version: str = "",
+    ):
+        super().__init__()
+        self.config, self.unet, self.vae, self.text_encoder = config, unet, vae, text_encoder
+        self.tokenizer, self.version = tokenizer, version
+        self.scheduler = DDIMScheduler(
+            num_train_timesteps=1000,
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            prediction_type=config.prediction,
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+            rescale_betas_zero_snr=config.zero_terminal_snr,
+            timestep_spacing="trailing" if config.zero_terminal_snr else "leading",
+        )
+        self.register_buffer("alphas_cumprod", self.scheduler.alphas_cumprod.clone(), persistent=False)
+        self.eval().requires_grad_(False)
+
+    @property
+    def name(self) -> str:
+        """What provenance calls these weights."""
+        return f"{self.config.name} {self.version}".strip()
+
+    @property
+    def licence(self) -> str:
+        """Licence of the weights."""
+        return self.config.licence
+
+    @property
+    def commercial_use(self) -> bool:
+        """Whether the weights' licence allows selling what they make."""
+        return self.config.commercial_use
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of a view in pixels."""
+        return self.config.image_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.alphas_cumprod.device
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words that the text encoder cannot know; empty for the published models, whose vocabulary is open."""
+        return self.tokenizer.unknown(prompt) if isinstance(self.tokenizer, WordTokenizer) else []
+
+    @torch.no_grad()
+    def encode_text(self, prompts: Sequence[str]) -> Tensor:
+        """Context of each prompt: (B, L, D) float32. The configuration's suffix is added to prompts that lack it."""
+        suffix = self.config.prompt_suffix
+        full = [p + suffix if p and suffix and "3d" not in p.lower() else p for p in prompts]
+        return self.text_encoder(self.tokenizer(full).to(self.device)).last_hidden_state.float()
+
+    def encode_images(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Latents of pictures, differentiable.
+
+        Args:
+            images: (N, 3, H, W) in [0, 1].
+            generator: Draws the posterior sample, as the published code does; None takes the mean.
+
+        Returns:
+            (N, C, H / f, W / f), scaled to about unit variance.
+        """
+        with self._autocast():
+            posterior = self.vae.encode(images * 2 - 1).latent_dist
+        latents = posterior.mean if generator is None else posterior.sample(generator)
+        return latents.float() * self.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Pictures of scaled latents: (N, C, h, w) -> (N, 3, H, W) in [0, 1]."""
+        with self._autocast():
+            images = self.vae.decode(latents / self.vae.config.scaling_factor).sample
+        return (images.float() / 2 + 0.5).clamp(0, 1)
+
+    def camera_numbers(self, cameras: Cameras) -> Tensor:
+        """The 16 numbers that the camera embedding of these weights takes: (N, 16)."""
+        return mvdream_camera(cameras) if self.config.camera == "matrix" else harmonic_camera(cameras)
+
+    def raw_output(self, x_t: Tensor, t: Tensor, context: Tensor, cameras: Cameras | None, views: int) -> Tensor:
+        """What the U-Net says, eps or v; arguments as in `predict`. Differentiable, for training."""
+        call = {"cross_attention_kwargs": {"views": views}}
+        if x_t.device.type == "cpu":
+            x_t = x_t.contiguous(memory_format=torch.channels_last)
+        with self._autocast():
+            if cameras is None:
+                with without_camera(self.unet):
+                    return self.unet(x_t, t, context, **call).sample.float()
+            numbers = self.camera_numbers(cameras).to(self.device)
+            return self.unet(x_t, t, context, class_labels=numbers, **call).sample.float()
+
+    @torch.no_grad()
+    def predict(self, x_t: Tensor, t: Tensor, context: Tensor, cameras: Cameras | None, views: int = 4) -> Tensor:
+        """Predicted noise.
+
+        Args:
+            x_t: (B * views, C, h, w), view fastest.
+            t: (B * views,) long in [0, 999], the same for all views of an object.
+            context: (B * views, L, D) from `encode_text`.
+            cameras: B * views cameras; None runs without cameras.
+            views: Views per object; 1 gives the 2D model.
+
+        Returns:
+            eps, the shape of x_t.
+        """
+        output = self.raw_output(x_t, t, context, cameras, views)
+        if self.config.prediction == "epsilon":
+            return output
+        abar = self.alphas_cumprod[t].view(-1, 1, 1, 1)
+        return abar.sqrt() * output + (1 - abar).sqrt() * x_t
+
+    @torch.no_grad()
+    def predict_x0(self, x_t: Tensor, t: Tensor, context: Tensor, cameras: Cameras | None, views: int = 4) -> Tensor:
+        """Predicted clean latents; arguments as in `predict`. Exact at zero terminal SNR for v-prediction weights."""
+        output = self.raw_output(x_t, t, context, cameras, views)
+        abar = self.alphas_cumprod[t].view(-1, 1, 1, 1)
+        if self.config.prediction == "epsilon":
+            return (x_t - (1 - abar).sqrt() * output) / abar.sqrt()
+        return abar.sqrt() * x_t - (1 - abar).sqrt() * output
+
+    def _autocast(self) -> contextlib.AbstractContextManager:
+        kind = self.device.type
+        enabled = kind == "cuda" or cpu_bfloat16()
+        return torch.autocast(kind, torch.bfloat16, enabled=enabled)
+
+    @classmethod
+    def random(cls, config: MVDreamConfig, words: Sequence[str] = (), seed: int = 0) -> MVDreamPrior:
+        """The model of a configuration with random weights and a word tokenizer, for training and tests."""
+        tokenizer = WordTokenizer(words, config.text["max_position_embeddings"])
+        vocabulary = max(len(tokenizer), config.text["vocab_size"])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            unet, text = build_unet(config), build_text_encoder(config, vocabulary)
+            vae = AutoencoderKL(**config.vae)
+        return cls(config, unet, vae, text, tokenizer, version="random weights")
+
+    def save(self, folder: Path, version: str) -> None:
+        """Write `model.safetensors` (float16) and `config.json` (words, scaling factor, version) into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {key: value.half().contiguous() for key, value in self.state_dict().items()}
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt", "name": self.config.name})
+        about = {
+            "name": self.config.name,
+            "version": version,
+            "words": list(self.tokenizer.words),
+            "scaling_factor": float(self.vae.config.scaling_factor),
+        }
+        (folder / "config.json").write_text(json.dumps(about, indent=1) + "\n")
+
+    @classmethod
+    def from_folder(cls, folder: Path, config: MVDreamConfig = MINI) -> MVDreamPrior:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: The folder holds no weights; says which file is missing.
+            RuntimeError: Keys are missing, left over or misshaped; says which.
+        """
+        for name in ("config.json", "model.safetensors"):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder / name} is missing; reinstall dreamlift or train the model again.")
+        about = json.loads((folder / "config.json").read_text())
+        config = replace(config, vae={**config.vae, "scaling_factor": about["scaling_factor"]})
+        prior = cls.random(config, about["words"])
+        tensors = load_file(folder / "model.safetensors")
+        prior.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=True)
+        prior.version = about["version"]
+        prior.unet.to(memory_format=torch.channels_last)
+        return prior
+
+    @classmethod
+    def mini(cls, folder: Path = MINI_FOLDER) -> MVDreamPrior:
+        """The embedded mini model."""
+        return cls.from_folder(folder, MINI)

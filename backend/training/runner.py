@@ -1,0 +1,141 @@
+"""What every trainer here shares: averaged weights, checkpoints that resume, and parallel processes on one machine.
+
+Knows tensors and files; knows no models, data or losses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+
+class AveragedModel:
+    """Exponential moving average of a model's parameters, with a short memory at the start.
+
+    Args:
+        model: Its parameters are followed; buffers are copied once.
+        decay: Memory of the average once it is warm, per step.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Follow `model` after its optimiser step number `step` (from 1)."""
+        decay = min(self.decay, (step + 1) / (step + 40))
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
+
+
+class Clock:
+    """Seconds spent training, over all sessions of a run, against a budget."""
+
+    def __init__(self, budget: float, spent: float = 0.0):
+        self.budget, self._before, self._start = budget, spent, time.monotonic()
+
+    @property
+    def spent(self) -> float:
+        """Seconds so far."""
+        return self._before + time.monotonic() - self._start
+
+    @property
+    def fraction(self) -> float:
+        """Share of the budget that is spent, at most 1."""
+        return min(1.0, self.spent / self.budget)
+
+
+def cosine(fraction: float, step: int, warmup: int, floor: float = 0.01) -> float:
+    """Learning rate factor: linear warm-up over `warmup` steps, then a half cosine down to `floor`."""
+    return min(1.0, (step + 1) / warmup) * (floor + (1 - floor) * (0.5 + 0.5 * math.cos(math.pi * fraction)))
+
+
+def save_checkpoint(path: Path, state: dict) -> None:
+    """Write a checkpoint so that an interrupted write leaves the old one whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path) -> dict | None:
+    """The checkpoint at `path`, or None where there is none."""
+    return torch.load(path, weights_only=True, map_location="cpu") if path.exists() else None
+
+
+def average_weights(parameters: list[nn.Parameter], steps: int) -> None:
+    """Mean of the weights over all processes, each counted by its steps since the last call; one process: nothing.
+
+    Averaging weights every some seconds instead of gradients every step lets a process on a busy core fall behind
+    without holding up the other.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return
+    with torch.no_grad():
+        flat = torch.cat([p.flatten() for p in parameters] + [torch.ones(1)]) * steps
+        dist.all_reduce(flat)
+        flat /= flat[-1].clone()
+        for p, value in zip(parameters, flat[:-1].split([p.numel() for p in parameters]), strict=True):
+            p.copy_(value.view_as(p))
+
+
+def rank() -> int:
+    """Number of this process, 0 where there is only one."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def agree(flag: bool) -> bool:
+    """Process 0's answer, on every process: clocks differ, and all must stop at the same step."""
+    if not dist.is_initialized():
+        return flag
+    answer = torch.tensor([float(flag)])
+    dist.broadcast(answer, 0)
+    return bool(answer.item())
+
+
+def run_parallel(work: Callable[..., None], processes: int, *args) -> None:
+    """Call `work(*args)` in `processes` processes that average weights over gloo, one thread each; directly for one."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if processes == 1:
+        torch.set_num_threads(1)
+        work(*args)
+        return
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29533")
+    torch.multiprocessing.spawn(_member, (work, processes, args), nprocs=processes)
+
+
+def _member(number: int, work: Callable[..., None], processes: int, args: tuple) -> None:
+    logging.basicConfig(level=logging.INFO if number == 0 else logging.WARNING, format="%(message)s")
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=number, world_size=processes)
+    with contextlib.closing(_Group()):
+        work(*args)
+
+
+class _Group:
+    @staticmethod
+    def close() -> None:
+        dist.destroy_process_group()
+
+
+def random_background(count: int, generator: torch.Generator) -> Tensor:
+    """Grey levels (count,) in [0, 1]: 40 % the middle grey, the others uniform in [0.2, 0.8].
+
+    A prior that has seen many backgrounds lets distillation change the background every step, which is what opens holes
+    (mini.md, second pilot).
+    """
+    grey = 0.2 + 0.6 * torch.rand(count, generator=generator)
+    return torch.where(torch.rand(count, generator=generator) < 0.4, torch.full_like(grey, 0.5), grey)
