@@ -88,7 +88,7 @@ def mv_sds(
 
     Args:
         prior: The denoiser; no gradient passes through it, only through its image encoder.
-        images: Renderings in [0, 1], views of an object next to each other; resized to the prior's size.
+        images: Renderings in [0, 1], views of an object side by side; resized to the prior's size.
             (N, 3, H, W).
         cameras: One each, N.
         condition: The prompt and its negative.
@@ -97,7 +97,7 @@ def mv_sds(
         generator: Of the noise and of the encoder's sample, on the images' device; None uses torch's global one.
 
     Returns:
-        An `MvSdsResult`. The gradient in a latent is (x - xhat0) / N, that is sigma_t / alpha_t (eps_cfg - eps) / N where
+        An `MvSdsResult`. The gradient in a latent is (x - xhat0) / N, that is sigma_t / alpha_t (eps_cfg - eps) / N if
         the rescale is 0.
 
     Raises:

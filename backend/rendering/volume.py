@@ -7,6 +7,7 @@ rest is torch on packed samples, so that empty space costs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -202,7 +203,7 @@ def volume_render(
     *,
     generator: torch.Generator | None = None,
     normals: bool = False,
-    shade=None,
+    shade: Callable[..., Tensor] | None = None,
 ) -> VolumeRender:
     """Composite `field` along rays [systems.md 1.8].
 
@@ -214,7 +215,8 @@ def volume_render(
         occupied: Cells that may hold anything, indexed [x, y, z]; ones(1, 1, 1) asks everywhere. (G, G, G) bool.
         generator: Jitters where each ray's samples start; None puts them at bin centres (used for previews).
         normals: Whether to ask for normals too.
-        shade: Callable (points (M, 3), albedo (M, 3), normal (M, 3) or None) -> colour (M, 3); None shows the albedo.
+        shade: Callable (rays (M,), points (M, 3), albedo (M, 3), normal (M, 3) or None) -> colour (M, 3), where rays
+            says which ray each sample is on; None shows the albedo.
 
     Returns:
         A `VolumeRender`.
@@ -233,7 +235,7 @@ def volume_render(
     optical_depth = answer.density * samples.step
     alpha = 1 - torch.exp(-optical_depth)
     weights = transmittance(optical_depth, samples) * alpha
-    colour = answer.albedo if shade is None else shade(samples.points, answer.albedo, answer.normal)
+    colour = answer.albedo if shade is None else shade(samples.rays, samples.points, answer.albedo, answer.normal)
     summed = samples.sum(torch.cat([colour, torch.ones_like(colour[:, :1]), samples.t[:, None]], -1) * weights[:, None])
     return VolumeRender(summed[:, :3], summed[:, 3:4], summed[:, 4:5], samples, weights, answer.normal)
 

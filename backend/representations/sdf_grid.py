@@ -6,6 +6,7 @@ prior. A plain density grid was tried first in the pilot and gave hollow objects
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -91,9 +92,18 @@ class SdfGrid(nn.Module):
         distance = trilinear(around, self._packed())[:, 0].view(2, 3, -1)
         return nn.functional.normalize((distance[0] - distance[1]).T, dim=-1)
 
+    def distance(self, points: Tensor) -> Tensor:
+        """Signed distance at points (M, 3), negative inside; (M,)."""
+        return trilinear(points, self._packed())[:, 0]
+
+    def reach(self, density: float) -> float:
+        """The distance outside which the density is below a value, world units."""
+        share = min(max(density * self.softness, 1e-9), 1 - 1e-9)
+        return self.softness * (self.settings.surface_shift - math.log(share / (1 - share)))
+
     def density(self, points: Tensor) -> Tensor:
         """See `Field.density`."""
-        return self._density(trilinear(points, self._packed())[:, 0])
+        return self._density(self.distance(points))
 
     def level_values(self, resolution: int) -> Tensor:
         """See `Field.level_values`: minus the distance, in world units."""

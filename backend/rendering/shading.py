@@ -1,0 +1,117 @@
+"""Soft shading: albedo, textureless or Lambertian under a point light, as MVDream trains its shape.
+
+Knows lights and colours at points. Knows no rays. Source: systems.md 6.5 and 1.16.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .cameras import Cameras
+
+
+class Shading(enum.Enum):
+    """What a rendering shows."""
+
+    ALBEDO = "albedo"
+    TEXTURELESS = "textureless"
+    LAMBERTIAN = "lambertian"
+
+
+@dataclass(frozen=True)
+class Light:
+    """Point lights and how much of the light is direct.
+
+    Args:
+        positions: One a view, world units. (N, 3).
+        diffuse: k_d in [0, 1]; ambient light is k_a = 1 - k_d.
+        shading: What to show.
+    """
+
+    positions: Tensor
+    diffuse: float
+    shading: Shading
+
+
+def sample_light(
+    cameras: Cameras,
+    generator: torch.Generator,
+    *,
+    distance: tuple[float, float] = (0.8, 1.5),
+    diffuse_probability: float = 0.75,
+    textureless_probability: float = 0.5,
+) -> Light:
+    """Draw the light and the shading of one step.
+
+    Args:
+        cameras: N views; each gets a light in direction normalize(camera position + N(0, 1)) [systems.md 1.16].
+        generator: Of all draws, on the CPU.
+        distance: Range of the lights' distance from the origin, world units.
+        diffuse_probability: Of any light at all; else the albedo is shown.
+        textureless_probability: Of a white object, given light.
+
+    Returns:
+        Lights on the cameras' device; k_d is drawn from U(0, 1) once a step (soft shading).
+    """
+    centres = cameras.c2w[:, :3, 3]
+    noise = torch.randn(len(cameras), 3, generator=generator).to(centres)
+    low, high = distance
+    far = low + (high - low) * torch.rand(len(cameras), 1, generator=generator).to(centres)
+    positions = torch.nn.functional.normalize(centres + noise, dim=-1) * far
+    dice = torch.rand(3, generator=generator).tolist()
+    if dice[0] >= diffuse_probability:
+        shading = Shading.ALBEDO
+    else:
+        shading = Shading.TEXTURELESS if dice[1] < textureless_probability else Shading.LAMBERTIAN
+    return Light(positions, dice[2], shading)
+
+
+def shade(
+    light: Light,
+    views: Tensor,  # (M,)
+    points: Tensor,  # (M, 3)
+    albedo: Tensor,  # (M, 3)
+    normal: Tensor,  # (M, 3)
+) -> Tensor:
+    """Colour of points under a light: albedo * (k_d max(n . l, 0) + k_a), albedo 1 where textureless.
+
+    Args:
+        light: Lights by view.
+        views: Which view's light falls on each point. (M,) int64.
+        points: World units. (M, 3).
+        albedo: In [0, 1]. (M, 3).
+        normal: Unit vectors. (M, 3).
+
+    Returns:
+        (M, 3) in [0, 1].
+    """
+    if light.shading is Shading.ALBEDO:
+        return albedo
+    towards = torch.nn.functional.normalize(light.positions[views] - points, dim=-1)
+    brightness = light.diffuse * (normal * towards).sum(-1, keepdim=True).clamp_min(0) + 1 - light.diffuse
+    return brightness.expand_as(albedo) if light.shading is Shading.TEXTURELESS else albedo * brightness
+
+
+def orientation_loss(
+    weights: Tensor,  # (M,)
+    normals: Tensor,  # (M, 3)
+    directions: Tensor,  # (M, 3)
+    rays_hit: Tensor,  # scalar
+) -> Tensor:
+    """Visible points must face the camera: sum of stopgrad(w) max(n . d, 0)^2 over rays that hit [systems.md 1.12].
+
+    Args:
+        weights: Of the samples in their rays. (M,).
+        normals: At the samples. (M, 3).
+        directions: Of the samples' rays. (M, 3).
+        rays_hit: Number of rays with any opacity.
+
+    Returns:
+        A scalar.
+    """
+    backwards = (normals * directions).sum(-1).clamp_min(0).square()
+    return (weights.detach() * backwards).sum() / rays_hit.clamp_min(1)

@@ -1,0 +1,179 @@
+"""How well the mini preset's field and renderer can do: MV-SDS with a prior that knows the answer.
+
+The oracle's x0 is a picture of the true object, so what is missing at the end is the representation's and the
+optimiser's fault, not the prior's. With --prior FOLDER the trained prior takes its place, to be measured the same way.
+Limit: 1.0 in both IoUs.
+
+    OMP_NUM_THREADS=1 python benchmarks/mini_reconstruction.py --prompts "a red cube" "a blue chair" [--prior FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from dreamlift.pipelines import mvdream, mvdream_previews
+from dreamlift.pipelines.context import Request, Stop
+from dreamlift.pipelines.mvdream_settings import MINI
+from dreamlift.rendering.cameras import Cameras, camera_rays, orbit
+from dreamlift.rendering.volume import volume_render
+from dreamlift.training.objects import ProceduralObject
+from dreamlift.training.prompts import parse_prompt
+from dreamlift.training.render import over, render
+
+PROMPTS = ("a red cube", "a blue ring", "a yellow chair", "a red car", "a green snowman", "a white mug", "a red table")
+
+
+class OraclePrior:
+    """Answers with pictures of one known object; a "latent" is the picture at half size, times three."""
+
+    name, licence, commercial_use, image_size = "oracle", "none", True, 64
+    alphas_cumprod = torch.linspace(0.9999, 0.0, 1000)
+
+    def __init__(self, item: ProceduralObject):
+        self.item = item
+        self.seconds = 0.0
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """None."""
+        return []
+
+    def encode_text(self, prompts) -> torch.Tensor:
+        """Nothing worth reading."""
+        return torch.zeros(len(prompts), 1, 1)
+
+    def encode_images(self, images: torch.Tensor, generator=None) -> torch.Tensor:
+        """Remembers the background, which the top left corner shows."""
+        self.background = images.detach()[:, :, :1, :1]
+        return torch.nn.functional.avg_pool2d(images, 2) * 3
+
+    def predict_x0(self, x_t, t, context, cameras: Cameras, views: int = 4) -> torch.Tensor:
+        """The truth, whatever the noise."""
+        start = time.perf_counter()
+        count = len(x_t) // 2
+        picture = over(render(self.item, cameras[:count], 64, 1), self.background)
+        self.seconds += time.perf_counter() - start
+        return torch.nn.functional.avg_pool2d(picture, 2).repeat(2, 1, 1, 1) * 3
+
+
+class QuietContext:
+    """Stores nothing, shows nothing."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, previews: bool = False):
+        self.previews = previews
+        self.published = []
+
+    def progress(self, progress) -> None:
+        """Nothing."""
+
+    def publish(self, preview) -> None:
+        """Kept with its time."""
+        self.published.append((time.perf_counter(), type(preview).__name__))
+
+    def wants_preview(self) -> bool:
+        """As told; at most one a second."""
+        last = self.published[-1][0] if self.published else 0.0
+        return self.previews and time.perf_counter() - last > 1.0
+
+    def warn(self, code, what, remedy) -> None:
+        """Print it."""
+        print("warning:", what, remedy)
+
+    def checkpoint(self, state) -> None:
+        """Nothing."""
+
+    def restore(self) -> None:
+        """Nothing."""
+
+    def should_stop(self) -> Stop | None:
+        """Never."""
+
+
+@torch.no_grad()
+def measure(job: mvdream.Optimisation, item: ProceduralObject) -> tuple[dict[str, float], torch.Tensor]:
+    """Silhouette IoU over 8 views, volume IoU at several levels, share of the volume outside its largest part."""
+    cameras = orbit([45.0 * k + 10 for k in range(8)], 15.0, 2.7, 40.0)
+    origins, directions = (rays.reshape(-1, 3) for rays in camera_rays(cameras, 64))
+    stage = job.settings.stages[-1]
+    seen = volume_render(job.field, origins, directions, stage.volume, job.occupied(stage))
+    true = render(item, cameras, 64)
+    mine = (seen.opacity.view(8, 64, 64) > 0.5).float()
+    theirs = (true[:, 3] > 0.5).float()
+    silhouette = ((mine * theirs).sum((1, 2)) / ((mine + theirs) > 0).float().sum((1, 2))).mean()
+    ticks = torch.linspace(-1, 1, 96)
+    grid = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), -1)
+    inside = item.sdf(grid.view(-1, 3)).view(96, 96, 96) < 0
+    values = job.field.level_values(96)
+    levels = {}
+    for level in (-0.04, -0.02, 0.0, 0.02, 0.04, 0.06):
+        filled = values > -level
+        levels[level] = round(float((filled & inside).sum() / (filled | inside).sum()), 3)
+    scores = {"sil": round(float(silhouette), 3), "vol": levels[0.0], "levels": levels}
+    images = (seen.colour + (1 - seen.opacity) * 0.5).view(8, 64, 64, 3)
+    truth = over(true, torch.tensor(0.5)).permute(0, 2, 3, 1)
+    opacity = seen.opacity.view(8, 64, 64, 1).expand(-1, -1, -1, 3)
+    sheet = torch.cat([torch.cat(list(row), 1) for row in (images, opacity, truth)], 0)
+    return scores, sheet
+
+
+def reconstruct(prompt: str, settings, prior, seed: int) -> tuple[dict[str, float], torch.Tensor]:
+    """Optimise one prompt and measure."""
+    item = parse_prompt(prompt)
+    prior = prior or OraclePrior(item)
+    request = Request(prompt=prompt, seed=seed)
+    context = QuietContext()
+    condition = mvdream.encode_condition(prior, request, settings)
+    job = mvdream.Optimisation(settings, prior, condition, seed, context)
+    start = time.perf_counter()
+    for stage in settings.stages:
+        mvdream.distil(job, stage)
+    seconds = time.perf_counter() - start
+    scores, sheet = measure(job, item)
+    scores |= {"s": round(seconds, 1), "ms_step": round(1e3 * seconds / job.step)}
+    if isinstance(prior, OraclePrior):
+        scores["ms_step_without_oracle"] = round(1e3 * (seconds - prior.seconds) / job.step)
+    start = time.perf_counter()
+    mvdream_previews.mesh_preview(job.field, settings.preview_grid)
+    scores["ms_preview"] = round(1e3 * (time.perf_counter() - start))
+    return scores, sheet
+
+
+def main() -> None:
+    """Print one line a prompt, the means, and one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", nargs="*", default=PROMPTS)
+    parser.add_argument("--prior", type=Path, help="folder of a trained prior; without it the oracle")
+    parser.add_argument("--steps", type=int, default=MINI.steps)
+    parser.add_argument("--cfg", type=float, default=MINI.guidance.scale)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sheet", type=Path, help="PNG: renderings, opacity and truth of every prompt")
+    args = parser.parse_args()
+    settings = MINI.with_steps(args.steps)
+    settings = replace(settings, guidance=replace(settings.guidance, scale=args.cfg))
+    prior = None
+    if args.prior:
+        from dreamlift.priors.mvdream import MVDreamPrior
+
+        prior = MVDreamPrior.from_folder(args.prior).requires_grad_(False).eval()
+    rows, sheets = {}, []
+    for prompt in args.prompts:
+        rows[prompt], sheet = reconstruct(prompt, settings, prior, args.seed)
+        sheets.append(sheet)
+        print(f"{prompt:24}", rows[prompt], flush=True)
+    means = {key: round(float(np.mean([row[key] for row in rows.values()])), 3) for key in ("sil", "vol", "ms_step")}
+    if args.sheet:
+        Image.fromarray((torch.cat(sheets).clamp(0, 1).numpy() * 255).astype(np.uint8)).save(args.sheet)
+    print(json.dumps({"benchmark": "mini_reconstruction", "prior": str(args.prior or "oracle"), **means}))
+
+
+if __name__ == "__main__":
+    main()
