@@ -2,7 +2,8 @@
 """A backend on this computer: found, started, watched, stopped.
 
 Knows processes and nothing of Blender or the wire: whether the backend answers is the connection's business. No
-threads, no multiprocessing; the process gets an environment without Blender's Python, a log file and a process group of its own.
+threads, no multiprocessing; the process gets an environment without Blender's Python, a log file and a process group of
+its own.
 """
 
 from __future__ import annotations

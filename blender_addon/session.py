@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One artist, one server, many jobs: joins the connection and the job book.
 
-Knows what is to be asked when: the list of jobs after every hello, a watch for every job of the open file, the result of
-every finished one. Knows no bpy; the pump takes previews and results from here and puts them into the scene.
+Knows what is to be asked when: the list of jobs after every hello, a watch for every job of the open file, the result
+of every finished one. Knows no bpy; the pump takes previews and results from here and puts them into the scene.
 """
 
 from __future__ import annotations
@@ -84,6 +84,10 @@ class Session:
         """Whether a preview of this kind ("mesh", "views") lies ready."""
         return (job_id, kind) in self._waiting
 
+    def waits_for_blender(self) -> bool:
+        """Whether anything lies ready for the scene."""
+        return bool(self._waiting or self._results)
+
     # -- the loop ----------------------------------------------------------------------------------
 
     def tick(self, budget: float = 0.008) -> None:
@@ -121,7 +125,7 @@ class Session:
     def again(self, job: Job, **changes) -> Job:
         """A new job like an old one, with some fields of the request changed."""
         request = replace(job.request, **changes) if changes else job.request
-        new = Job("", job.name, request, self.servers.in_use, True, job.location, job.size)
+        new = Job("", job.name, request, self.servers.in_use, True, job.location, job.size, scene_uid=job.scene_uid)
         self.submit(new)
         return new
 
@@ -172,6 +176,12 @@ class Session:
         """Hand a result back that cannot be used at the moment."""
         self._results[job_id] = data
 
+    def committed(self, job: Job) -> None:
+        """The result is in the scene: nothing more is wanted from the server."""
+        job.committed, job.hold, job.missing = True, "", False
+        self.connection.conversation.unwatch(job.id)
+        self.changes += 1
+
     def use_server(self, name: str) -> None:
         """Talk to another server from now on. Jobs of the old one go on there."""
         self.servers.use(name)
@@ -182,6 +192,11 @@ class Session:
         self._results.clear()
         self._waiting.clear()
         self.connection = self._connect()
+        self.changes += 1
+
+    def dismiss(self) -> None:
+        """The artist has read why a request was refused."""
+        self.refused = None
         self.changes += 1
 
     def retry(self) -> None:
@@ -320,6 +335,8 @@ class Session:
                 if isinstance(event, events.ServerReady) and not test.ping_id:
                     test.pinged = time.perf_counter()
                     test.ping_id = test.connection.conversation.command(messages.Ping())
+                    test.connection.wait(0.01)  # else the answer would wait for the next tick and look slow
+                    happened += test.connection.tick(now)  # the loop goes on over what this found
                 elif isinstance(event, events.Answered) and event.id == test.ping_id:
                     self._end_test(test, True, _described(test, (time.perf_counter() - test.pinged) * 1000))
             if test.ok is None and test.connection.link in (Link.INCOMPATIBLE, Link.BAD_ADDRESS):

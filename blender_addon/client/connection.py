@@ -77,6 +77,12 @@ class Connection:
             self._note(event)
         return happened
 
+    def wait(self, seconds: float) -> None:
+        """Sleep until something arrives, at most this long: for a measured round trip, never for the artist's work."""
+        if self._socket is not None:
+            self._flush()
+            self._socket.poll(seconds * 1000)
+
     def retry(self) -> None:
         """Somebody pressed Try Again: look for the server now, with a new socket."""
         self._close_socket()
@@ -90,6 +96,7 @@ class Connection:
             self.conversation.close()
             self._flush()
         self._close_socket()
+        self._endpoint, self.link = None, Link.NO_SERVER
 
     def _look(self, now: float) -> None:
         try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The servers this computer may use: the one on it, found by its connection file, and those that were paired.
 
-Knows files and pairing strings; opens no connection. The list holds secret keys, so it is a file of its own that only its
-owner can read, and not part of Blender's preferences, which people pass around.
+Knows files and pairing strings; opens no connection. The list holds secret keys, so it is a file of its own that only
+its owner can read, and not part of Blender's preferences, which people pass around.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ class Job:
         here: Whether the open file has, or will get, its object.
         location: World position in metres where the object goes.
         size: Longest side in metres.
+        scene_uid: `session_uid` of the scene it goes to; 0 is the one that is shown.
         object_name: Name of its object in the saved file.
         committed: Whether its result is in the open file.
     """
@@ -40,7 +41,7 @@ class Job:
     size: float = 1.0
     object_name: str = ""
     committed: bool = False
-    token: str = ""
+    scene_uid: int = 0
     state: JobState | None = None  # None while the server has not answered
     fraction: float = 0.0
     stage: str = ""
@@ -89,6 +90,11 @@ class Job:
         if state.is_terminal:
             self.hold, self.seconds_left = "", None
         self.state = state
+
+    def spoil(self, code: str, what: str) -> None:
+        """It ended well on the server, and yet there is nothing to show."""
+        self.state = JobState.FAILED
+        self.problem = Problem(code=code, what=what, remedy="Try again; if it comes back, report it.")
 
     def take_summary(self, summary: JobSummary) -> None:
         """What the server's list says wins over what is remembered."""

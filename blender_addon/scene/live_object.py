@@ -30,6 +30,7 @@ JOB_KEY = "dreamlift_job"
 COLLECTION_NAME = "Dreamlift"
 _COLLECTION_KEY = "dreamlift_collection"
 SHARP_ANGLE = math.radians(50.0)
+_GONE = -1  # in place of an object's uid
 
 
 class Outcome(enum.Enum):
@@ -55,7 +56,7 @@ class Placement:
 class _Live:
     name: str
     placement: Placement
-    uid: int = 0  # of the object; 0 until it exists
+    uid: int = 0  # of the object; 0 until it exists, _GONE where the saved file had lost it
     object_name: str = ""  # a first guess where to look
     arrays: MeshArrays | None = None  # what was written last
     trusted: bool = False  # whether the datablock still holds `arrays`' topology
@@ -83,14 +84,6 @@ class LiveObjects:
         """Another file is open: nothing of the old one may be touched."""
         self._live.clear()
         self._undo_steps.clear()
-
-    def exists(self, job_id: str) -> bool:
-        """Whether the job's object was made and is still there."""
-        return self._resolve(job_id) is not None
-
-    def made(self, job_id: str) -> bool:
-        """Whether the job's object was ever made; with `exists` False it was deleted or undone."""
-        return job_id in self._live and self._live[job_id].uid != 0
 
     def object_name(self, job_id: str) -> str:
         """Name of the job's object, to find it again in the saved file; empty where there is none."""
@@ -153,35 +146,37 @@ class LiveObjects:
                 live.trusted = True
         return missing
 
-    def put_back(self, job_id: str, arrays: MeshArrays | None = None) -> None:
-        """Make a deleted object anew, with the last geometry it had."""
+    def mark_deleted(self, job_id: str) -> None:
+        """The saved file had an object for this job and it is gone: do not make another one unasked."""
+        self._live[job_id].uid = _GONE
+
+    def revive(self, job_id: str) -> None:
+        """The artist wants a deleted object back: with the last geometry it had, or with the next that comes."""
         live = self._live[job_id]
         if self._resolve(job_id) is not None:
             return
-        found = self._create(job_id, live)
-        if arrays is not None:
-            live.arrays = _placed(arrays, live.placement.size)
+        live.uid = 0
         if live.arrays is not None:
-            mesh_writer.replace(found.data, live.arrays)
+            mesh_writer.replace(self._create(job_id, live).data, live.arrays)
             live.trusted = True
 
-    def commit(self, job_id: str, asset: GlbAsset, provenance: Mapping[str, Any]) -> Outcome:
+    def why_held(self, job_id: str) -> Outcome:
+        """What `commit` would run into now; WRITTEN where nothing stands in the way."""
+        found = self._resolve(job_id)
+        if found is None:
+            return Outcome.MISSING if self._live[job_id].uid else Outcome.WRITTEN
+        return _reason_to_hold(found) or Outcome.WRITTEN
+
+    def commit(self, job_id: str, asset: GlbAsset, provenance: Mapping[str, Any]) -> None:
         """Turn the live object into the finished one: geometry, material, where it came from, one undo step.
 
         Args:
-            job_id: A job that `expect` knows; afterwards it is forgotten unless the write was held.
+            job_id: A job for which `why_held` says WRITTEN; afterwards it is forgotten here.
             asset: The finished mesh and its picture.
             provenance: Texts and numbers by name; they become custom properties `dreamlift_...`.
         """
         live = self._live[job_id]
-        found = self._resolve(job_id)
-        if found is None and live.uid:
-            return Outcome.MISSING
-        if found is None:
-            found = self._create(job_id, live, step=False)
-        held = _reason_to_hold(found)
-        if held:
-            return held
+        found = self._resolve(job_id) or self._create(job_id, live, step=False)
         vertices = stand(from_gltf(asset.positions), live.placement.size)
         mesh_writer.replace(found.data, MeshArrays(vertices, asset.faces, uvs=asset.uvs))
         if mesh_writer.finish(found.data, SHARP_ANGLE):
@@ -189,9 +184,8 @@ class LiveObjects:
         _give_material(found.data, live.name, asset)
         for key, value in provenance.items():
             found[f"dreamlift_{key}"] = value
-        self._undo_steps.append(f"Generate: {live.name}")
+        self._undo_steps.append(f"Finish: {live.name}")
         self.forget(job_id)
-        return Outcome.WRITTEN
 
     def push_undo_steps(self) -> None:
         """Push what is pending, outside of modes with undo steps of their own: those would not hold the object."""
@@ -234,6 +228,17 @@ class LiveObjects:
 def find_finished(job_id: str) -> bpy.types.Object | None:
     """The object of a job, live or finished, by the id it carries."""
     return next((each for each in bpy.data.objects if each.get(JOB_KEY) == job_id and each.users_scene), None)
+
+
+def select_only(context: bpy.types.Context, found: bpy.types.Object) -> bool:
+    """Select an object and make it active, because the artist asked for it. False where this view layer lacks it."""
+    if found.name not in context.view_layer.objects:
+        return False
+    for each in context.selected_objects:
+        each.select_set(False)
+    found.select_set(True)
+    context.view_layer.objects.active = found
+    return True
 
 
 def _placed(arrays: MeshArrays, size: float) -> MeshArrays:

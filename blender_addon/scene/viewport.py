@@ -12,16 +12,25 @@ import bpy
 FORMING, FINISHED = "VERTEX", "TEXTURE"
 
 
-def show_forming(space: bpy.types.SpaceView3D | None) -> None:
-    """Show vertex colours in this viewport if it is in Solid view with the default colour source."""
-    shading = getattr(space, "shading", None)
-    if shading is not None and shading.type == "SOLID" and shading.color_type in ("MATERIAL", FINISHED):
-        shading.color_type = FORMING
+class ViewportColors:
+    """Remembers which viewports it changed."""
 
+    def __init__(self):
+        self._changed: set[int] = set()
 
-def show_finished() -> None:
-    """Show textures in every viewport that shows vertex colours."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D" and area.spaces.active.shading.color_type == FORMING:
-                area.spaces.active.shading.color_type = FINISHED
+    def show_forming(self, space: bpy.types.SpaceView3D) -> None:
+        """Show vertex colours in this viewport if it is in Solid view with the default colour source."""
+        shading = space.shading
+        ours = space.as_pointer() in self._changed and shading.color_type == FINISHED
+        if shading.type == "SOLID" and (ours or shading.color_type == "MATERIAL"):
+            shading.color_type = FORMING
+            self._changed.add(space.as_pointer())
+
+    def show_finished(self) -> None:
+        """Show textures in the viewports that were changed and still show vertex colours."""
+        for window in bpy.context.window_manager.windows:
+            for area in window.screen.areas:
+                space = area.spaces.active
+                if area.type == "VIEW_3D" and space.as_pointer() in self._changed:
+                    if space.shading.color_type == FORMING:
+                        space.shading.color_type = FINISHED

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Panel Generate: prompt, preset, forecast, the button, and the server's settings under Options."""
+
+import bpy
+
+from .. import state
+from ..properties.settings import FIELDS, SIZE_KEY
+from ..snapshot import Snapshot
+from .shared import SidebarPanel, draw_card
+
+
+class DREAMLIFT_PT_generate(SidebarPanel, bpy.types.Panel):
+    """Describe an object and make it"""
+
+    bl_idname = "DREAMLIFT_PT_generate"
+    bl_label = "Generate"
+    bl_order = 0
+
+    def draw_header_preset(self, _context):
+        """The server in use and the way to the others."""
+        app = state.current()
+        if app is None:
+            return
+        row = self.layout.row(align=True)
+        row.label(text=app.snapshot.server, icon=app.snapshot.link_icon)
+        row.operator("dreamlift.show_servers", text="", icon="PREFERENCES", emboss=False)
+
+    def draw(self, context):
+        """The card alone while there is nothing to choose from; else the fields."""
+        app = state.current()
+        if app is None:
+            return
+        shown, fields = app.snapshot, context.scene.dreamlift
+        layout = self.layout
+        layout.use_property_decorate = False
+        if shown.card is not None:
+            draw_card(layout, shown.card)
+        if not shown.presets:
+            return
+        if hasattr(layout, "textbox"):  # from Blender 5.2 on
+            layout.textbox(fields, "prompt", initial_visible_lines=3, placeholder="Describe what you want")
+        else:
+            layout.prop(fields, "prompt", text="", placeholder="Describe what you want")
+        _draw_choices(layout, shown)
+        if shown.forecast:
+            row = layout.row()
+            row.active = False
+            row.label(text=shown.forecast, icon="INFO")
+        row = layout.row()
+        row.scale_y = 1.6
+        row.operator("dreamlift.generate", icon="PLAY")
+        header, body = layout.panel("dreamlift_options", default_closed=True)
+        header.label(text="Options")
+        if body is not None:
+            _draw_options(body, fields, shown)
+
+
+def _draw_choices(layout, shown: Snapshot) -> None:
+    if len(shown.pipelines) > 1:
+        row = layout.row(align=True)
+        for pipeline in shown.pipelines:
+            choose = row.operator("dreamlift.choose", text=pipeline.label, depress=pipeline.name == shown.pipeline)
+            choose.pipeline, choose.preset, choose.help = pipeline.name, pipeline.presets[0].name, pipeline.help
+    if len(shown.presets) > 1:
+        row = layout.row(align=True)
+        for preset in shown.presets:
+            choose = row.operator("dreamlift.choose", text=preset.label, depress=preset.name == shown.preset)
+            choose.pipeline, choose.preset, choose.help = shown.pipeline, preset.name, preset.help
+
+
+def _draw_options(layout, fields, shown: Snapshot) -> None:
+    column = layout.column()
+    column.use_property_split = True
+    column.use_property_decorate = False
+    column.prop(fields, "size")
+    row = column.row(align=True)
+    row.prop(fields, "seed")
+    row.prop(fields, "keep_seed", text="", icon="LOCKED" if fields.keep_seed else "UNLOCKED")
+    for setting in shown.settings:
+        item = fields.settings.get(setting.key)
+        if item is not None and setting.key != SIZE_KEY:
+            column.prop(item, FIELDS[setting.type], text=setting.label)
+    column.prop(fields, "negative_prompt")
+
+
+CLASSES = (DREAMLIFT_PT_generate,)
