@@ -6,6 +6,7 @@ Knows how to look: Python, torch, GPU, memory, disk, kernels, weights, the servi
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -26,6 +27,8 @@ Level = Literal["ok", "warning", "problem"]
 GIB = 1024**3
 LEAST_MEMORY = 2 * GIB  # a mini job: torch, diffusers and Warp loaded, the model and the run
 LEAST_DISK = 1 * GIB  # kernels, previews and assets of a day
+MINI_FOLDER = Path(__file__).parent / "mini"
+SUMS = "SHA256SUMS"
 TORCH_INDEX = "https://download.pytorch.org/whl"
 
 
@@ -160,6 +163,44 @@ def check_kernels() -> Iterator[Finding]:
     yield Finding("warp", "ok", f"{warp.config.version}, kernels in {cache}")
 
 
+def check_weights(folder: Path = MINI_FOLDER) -> Iterator[Finding]:
+    """The embedded models: every file that its SHA256SUMS names is there and whole.
+
+    Args:
+        folder: Holds one folder for each model.
+    """
+    models = sorted(path.parent for path in folder.glob("*/config.json"))
+    if not models:
+        what = f"No embedded model in {folder}."
+        yield Finding("weights", "problem", what, "Reinstall Dreamlift: pip install --force-reinstall --no-deps .")
+    for model in models:
+        bad = [name for name, expected in _sums(model) if _sha256(model / name) != expected]
+        if bad:
+            what = f"mini-{model.name} is damaged: {', '.join(bad)}."
+            yield Finding(
+                f"weights {model.name}", "problem", what, "Reinstall: pip install --force-reinstall --no-deps ."
+            )
+        else:
+            yield Finding(f"weights {model.name}", "ok", f"mini-{model.name}, hashes verified")
+
+
+def _sums(model: Path) -> list[tuple[str, str]]:
+    """(file, SHA-256) by `sha256sum`'s format; the list itself counts as damaged where it is missing."""
+    try:
+        lines = (model / SUMS).read_text(encoding="utf-8").split("\n")
+    except OSError:
+        return [(SUMS, "")]
+    return [(name.strip(), digest) for digest, _, name in (line.partition("  ") for line in lines if line.strip())]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return "missing"
+
+
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -181,5 +222,6 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_torch,
     check_device,
     check_kernels,
+    check_weights,
     check_room,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from dreamlift.doctor import Finding, examine
 
 
 @pytest.fixture(scope="module")
-def findings(tmp_path_factory):
+def findings():
     return list(examine())
 
 
@@ -63,3 +64,37 @@ def test_a_finding_travels_as_json():
         "what": "missing",
         "remedy": "install it",
     }
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "mvdream"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    sums = [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}" for name in sorted(os.listdir(folder))
+    ]
+    (folder / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+    return folder
+
+
+def test_whole_weights_are_ok(model):
+    assert [finding.level for finding in doctor.check_weights(model.parent)] == ["ok"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "SHA256SUMS"])
+def test_damaged_or_missing_weights_are_a_problem_that_names_the_file(model, name):
+    (model / name).unlink()
+    (finding,) = doctor.check_weights(model.parent)
+    assert finding.level == "problem" and name in finding.what
+
+
+def test_one_wrong_byte_is_found(model):
+    (model / "model.safetensors").write_bytes(b"weightz")
+    (finding,) = doctor.check_weights(model.parent)
+    assert finding.level == "problem" and finding.remedy
+
+
+def test_no_weights_at_all_are_a_problem(tmp_path):
+    assert [finding.level for finding in doctor.check_weights(tmp_path)] == ["problem"]
