@@ -82,12 +82,20 @@ def main(argv: list[str] | None = None) -> int:
 
 def _report_other(error: Exception, as_json: bool) -> int:
     from dreamlift.pipelines.context import RequestError  # brings numpy, which `--help` can do without
+    from dreamlift.protocol.pairing import PairingError
+    from dreamlift.service.settings import ServiceError
 
     if isinstance(error, RequestError):
         remedy = error.remedy
         if error.suggestion:
-            remedy += " Try: " + " ".join(f"--set {key}={value}" for key, value in error.suggestion.items())
+            remedy += " Try: " + " ".join(_option(key, value) for key, value in error.suggestion.items())
         report_error(error.code, error.what, remedy, as_json)
+        return Exit.USAGE
+    if isinstance(error, ServiceError):
+        report_error(error.code, error.what, error.remedy, as_json)
+        return Exit.USAGE
+    if isinstance(error, PairingError):
+        report_error("bad_pairing", str(error), "", as_json)
         return Exit.USAGE
     logging.getLogger(__name__).debug("unexpected error", exc_info=error)
     report = Path(tempfile.gettempdir()) / f"dreamlift-report-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
@@ -95,6 +103,10 @@ def _report_other(error: Exception, as_json: bool) -> int:
     what = f"This is a bug in Dreamlift: {type(error).__name__}: {error}"
     report_error("crash", what, f"The full report is in {report}; please send it with what you did.", as_json)
     return Exit.CRASH
+
+
+def _option(key: str, value: object) -> str:
+    return f"--{key} {value}" if key in ("pipeline", "preset", "seed") else f"--set {key}={value}"
 
 
 def _crash_report(error: Exception) -> str:
