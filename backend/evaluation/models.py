@@ -1,0 +1,99 @@
+"""Solids that metrics compare: generated assets and true objects, brought to one convention.
+
+The convention is that of finished assets: bounding box on the ground, centred on the z axis, longest side 1, front +x.
+Knows assets and procedural objects. Knows no metric.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dreamlift.assets.contact_sheet import sample_texture
+from dreamlift.assets.finish import on_the_ground
+from dreamlift.assets.surface import extract_surface
+from dreamlift.assets.voxels import occupancy
+from dreamlift.pipelines.context import Asset
+from dreamlift.rendering.rasterization import Raster, interpolate
+from dreamlift.training.objects import ProceduralObject
+
+TRUTH_GRID = 88  # samples a side of the true object's surface: a cell is 0.023 of the world's 2 units
+VOLUME_GRID = 72
+MARGIN = 0.06  # room around the unit box on the volume grid
+VOLUME_LOW = (-0.5 - MARGIN, -0.5 - MARGIN, -MARGIN)
+VOLUME_HIGH = (0.5 + MARGIN, 0.5 + MARGIN, 1.0 + MARGIN)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A coloured solid in the convention above.
+
+    Args:
+        vertices: (V, 3) float32.
+        faces: (F, 3) int32.
+        albedo: Gives the sRGB of what a raster sees, (P, 3) for its P covered pixels in order.
+        inside: (R, R, R) bool on the grid from `VOLUME_LOW` to `VOLUME_HIGH`, indexed [x, y, z].
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    albedo: Callable[[Raster], Tensor]
+    inside: np.ndarray
+
+
+def model_of_asset(asset: Asset) -> Model:
+    """The asset as its file shows it: texture and all. Its size in metres is undone."""
+    vertices = on_the_ground(asset.vertices, 1.0)
+    faces, uvs = torch.from_numpy(np.ascontiguousarray(asset.faces)), torch.from_numpy(np.ascontiguousarray(asset.uvs))
+
+    def albedo(raster: Raster) -> Tensor:
+        coordinates = interpolate(raster, faces, uvs)[raster.mask].numpy()
+        return torch.from_numpy(sample_texture(asset.texture, coordinates).astype(np.float32))
+
+    inside = occupancy(vertices, asset.faces, VOLUME_GRID, VOLUME_LOW, VOLUME_HIGH)
+    return Model(vertices, asset.faces, albedo, inside)
+
+
+@functools.lru_cache(maxsize=64)
+def model_of_truth(item_key: tuple) -> Model:
+    """The true object by `key_of(item)`; cached, because every seed and every class comparison asks again."""
+    kind, first, second, pattern, stacked = item_key
+    return model_of_object(ProceduralObject(kind, first, second, pattern, stacked))
+
+
+def key_of(item: ProceduralObject) -> tuple:
+    """What identifies a mean object."""
+    return (item.kind, item.first, item.second, item.pattern, item.stacked)
+
+
+def model_of_object(item: ProceduralObject) -> Model:
+    """A procedural object, its surface from its signed distance, its volume asked of the distance itself."""
+    points = _grid((-1.0,) * 3, (1.0,) * 3, TRUTH_GRID)
+    surface = extract_surface(-item.sdf(points).numpy())
+    vertices = on_the_ground(surface.vertices, 1.0)
+    scale, shift = _undo(surface.vertices, vertices)
+    original = torch.from_numpy(surface.vertices)
+    faces = torch.from_numpy(surface.faces)
+
+    def albedo(raster: Raster) -> Tensor:
+        return item.color(interpolate(raster, faces, original)[raster.mask])
+
+    inside = item.sdf(_grid(VOLUME_LOW, VOLUME_HIGH, VOLUME_GRID) * scale + shift).numpy() < 0
+    return Model(vertices, surface.faces, albedo, inside)
+
+
+def _undo(before: np.ndarray, after: np.ndarray) -> tuple[float, Tensor]:
+    """Scale and shift that lead from the convention back to the object's own coordinates."""
+    axis = int(np.ptp(after, axis=0).argmax())
+    scale = float(np.ptp(before[:, axis]) / np.ptp(after[:, axis]))
+    return scale, torch.from_numpy(before.min(axis=0) - after.min(axis=0) * scale).float()
+
+
+def _grid(low: tuple[float, ...], high: tuple[float, ...], count: int) -> Tensor:
+    axes = [torch.linspace(a, b, count) for a, b in zip(low, high, strict=True)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
