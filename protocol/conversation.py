@@ -311,12 +311,12 @@ class Conversation:
                 self.ready = False
                 self._say_hello()
             return []
-        if envelope.id and envelope.id == self._hello_id:
+        if envelope.id == self._hello_id and message.code == "version_unsupported":
             self._is_open = self.ready = False
             return [events.ServerIncompatible(error)]
         pending = self._pending.pop(envelope.id, None)
         if pending is None:
-            return [events.Unreadable(error)] if not envelope.id else []
+            return [events.Unreadable(error)] if envelope.id in (0, self._hello_id) else []
         if isinstance(pending.message, messages.BlobQuery | messages.BlobChunk):
             return self._take_upload_error(pending.message, error)
         if envelope.id in self._downloads:

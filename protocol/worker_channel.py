@@ -1,16 +1,19 @@
 """Messages between a service and the worker processes it started. Private: docs/protocol.md section 10.
 
-Knows fields. Both sides belong to the same installation, so these may change with every release. `progress`, `mesh`,
+Knows fields and where jobs lie in the service's home. Both sides belong to the same installation, so all of this may
+change with every release. `progress`, `mesh`,
 `views` and `warning` travel here as they do to clients.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import numpy as np
 
-from .fields import array, choice, flag, integer, number, record, records, text
+from .fields import JOB_ID, SHA256, array, choice, flag, integer, number, record, records, text
 from .messages import Artifact, JobRequest, Mesh, Message, Problem, Progress, Views, Warning
 
 STOP_REASONS = ("cancel", "finish", "pause")
@@ -36,13 +39,6 @@ class StopJob(Message):
     NEEDS_JOB = True
     attempt: int = integer(low=1)
     reason: str = choice(STOP_REASONS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exit(Message):
-    """End the worker process."""
-
-    TYPE = "exit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,5 +81,42 @@ class Ended(Message):
     seconds: float = number(0.0)
 
 
-TO_WORKER = {cls.TYPE: cls for cls in (Assign, StopJob, Exit)}
+TO_WORKER = {cls.TYPE: cls for cls in (Assign, StopJob)}
 FROM_WORKER = {cls.TYPE: cls for cls in (WorkerHello, Beat, Thumbnail, Ended, Progress, Mesh, Views, Warning)}
+
+
+def blob_path(home: PurePath, sha256: str) -> PurePath:
+    """Where a complete blob lies, for service and worker alike.
+
+    Args:
+        home: The service's folder.
+        sha256: In lower-case hex; anything else raises ValueError and never becomes a path.
+    """
+    return home / "blobs" / _checked(SHA256, sha256)[:2] / sha256
+
+
+def job_folder(home: PurePath, job: str) -> PurePath:
+    """Where a job's checkpoint and attempts lie.
+
+    Args:
+        home: The service's folder.
+        job: A job id; anything else raises ValueError and never becomes a path.
+    """
+    return home / "jobs" / _checked(JOB_ID, job)
+
+
+def attempt_folder(home: PurePath, job: str, attempt: int) -> PurePath:
+    """Where one attempt puts its artifacts.
+
+    Args:
+        home: The service's folder.
+        job: A job id.
+        attempt: From 1.
+    """
+    return job_folder(home, job) / f"attempt-{int(attempt)}"
+
+
+def _checked(pattern: re.Pattern, value: str) -> str:
+    if not pattern.match(value):
+        raise ValueError(f"{value!r} must not become a path.")
+    return value

@@ -1,0 +1,1 @@
+"""The command line's side of the wire: sockets around `protocol.conversation`."""

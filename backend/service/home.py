@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from dreamlift.protocol import connection_file, fields
+from dreamlift.protocol import connection_file, worker_channel
 from dreamlift.protocol.connection_file import ConnectionFile
 from dreamlift.protocol.pairing import PairingError
 from dreamlift.service.settings import ServiceError
@@ -24,7 +24,7 @@ class Home:
     """
 
     def __init__(self, root: Path):
-        self.root = Path(root)
+        self.root = Path(root).absolute()
         self.database = self.root / "service.db"
         self.lock = self.root / "service.lock"
         self.connection = self.root / connection_file.NAME
@@ -42,21 +42,15 @@ class Home:
 
     def blob(self, sha256: str) -> Path:
         """Where the complete blob with this hash lies."""
-        return self.blobs / _checked(fields.SHA256, sha256)[:2] / sha256
+        return worker_channel.blob_path(self.root, sha256)
 
     def job(self, job: str) -> Path:
         """The folder of a job's checkpoint and attempts."""
-        return self.jobs / _checked(fields.JOB_ID, job)
+        return worker_channel.job_folder(self.root, job)
 
     def attempt(self, job: str, attempt: int) -> Path:
         """Where one attempt puts its artifacts."""
-        return self.job(job) / f"attempt-{int(attempt)}"
-
-
-def _checked(pattern: object, value: str) -> str:
-    if not pattern.match(value):
-        raise ValueError(f"{value!r} must not become a path.")
-    return value
+        return worker_channel.attempt_folder(self.root, job, attempt)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -44,6 +44,8 @@ _log = logging.getLogger(__name__)
 class Service:
     """A service on its home folder. Made, it listens; `run` serves until `stop`; `close` lets everything go.
 
+    Make, run and close it in one thread; only `stop` may be called from another.
+
     Args:
         settings: How to run.
         pipelines: What may be asked for.
