@@ -1,7 +1,7 @@
 """`dreamlift keys`: who may use this computer's service, and which servers this computer knows by name.
 
-Knows words and tables. Keys and lists are made in `service.keys` and `commands.servers`; what they are good for is in section
-8 of docs/protocol.md.
+Knows words and tables. Keys and lists are made in `service.keys` and `commands.servers`; section 8 of docs/protocol.md
+says what they protect against.
 """
 
 from __future__ import annotations

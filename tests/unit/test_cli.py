@@ -144,7 +144,12 @@ def test_no_secret_is_shown_and_files_are_private(capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("prompt", "name"),
-    [("A red mushroom!", "a-red-mushroom.glb"), ("../../etc", "etc.glb"), ("赤い", "dreamlift.glb"), ("x" * 99, "x" * 60 + ".glb")],
+    [
+        ("A red mushroom!", "a-red-mushroom.glb"),
+        ("../../etc", "etc.glb"),
+        ("赤い", "dreamlift.glb"),
+        ("x" * 99, "x" * 60 + ".glb"),
+    ],
 )
 def test_a_file_is_named_after_the_prompt(prompt, name):
     assert file_name(prompt) == name
