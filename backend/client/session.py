@@ -97,13 +97,16 @@ class Client:
         identity = self._conversation.submit(request, images)
         return self._answered(identity, messages.Accepted, wait=600.0 if images else ANSWER_SECONDS).job
 
-    def follow(self, job: str, after: int = 0, previews: bool = False) -> Iterator[events.Event]:
+    def follow(
+        self, job: str, after: int = 0, previews: bool = False, idle: Callable[[], None] | None = None
+    ) -> Iterator[events.Event]:
         """What happens to a job, until it ends; reconnects are in between as `ServerGone` and `ServerReady`.
 
         Args:
             job: Its id.
             after: Number of the last event that is known already.
             previews: Also `PreviewWaiting`; fetch them with `preview`.
+            idle: Called several times a second between events; may use this client.
 
         Raises:
             ProtocolError: "unknown_job".
@@ -121,6 +124,8 @@ class Client:
                     self._send()
                     return
             self._pump(POLL_SECONDS)
+            if idle is not None:
+                idle()
 
     def preview(self, job: str, kind: str) -> messages.Mesh | messages.Views | None:
         """The newest preview ("mesh" or "views") of a followed job."""
@@ -232,7 +237,8 @@ class Client:
     def _pump(self, wait: float) -> None:
         """Send, receive and keep alive once, waiting at most `wait` seconds for something to happen."""
         self._send()
-        if self._socket.poll(1000 * wait):
+        wanted = zmq.POLLIN | (zmq.POLLOUT if self._conversation.outbox else 0)  # connected: what waits can go
+        if self._socket.poll(1000 * wait, wanted) & zmq.POLLIN:
             for _ in range(100):
                 try:
                     frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
