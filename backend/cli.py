@@ -19,6 +19,7 @@ from dreamlift import __version__
 from dreamlift.commands import doctor, evaluate, generate, jobs, keys, serve, train
 from dreamlift.commands.outcomes import CommandError, Exit, report_error
 
+SERVER_TROUBLE = {"internal_error", "out_of_memory", "queue_full", "storage_full", "worker_lost"}
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -81,19 +82,22 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _report_other(error: Exception, as_json: bool) -> int:
+    from dreamlift.client.finding import ClientError
     from dreamlift.pipelines.context import RequestError  # brings numpy, which `--help` can do without
+    from dreamlift.protocol.errors import ProtocolError
     from dreamlift.protocol.pairing import PairingError
     from dreamlift.service.settings import ServiceError
 
-    if isinstance(error, RequestError):
+    if isinstance(error, RequestError | ProtocolError):
         remedy = error.remedy
         if error.suggestion:
             remedy += " Try: " + " ".join(_option(key, value) for key, value in error.suggestion.items())
         report_error(error.code, error.what, remedy, as_json)
-        return Exit.USAGE
-    if isinstance(error, ServiceError):
+        return Exit.PROBLEM if error.code in SERVER_TROUBLE else Exit.USAGE
+    if isinstance(error, ServiceError | ClientError):
         report_error(error.code, error.what, error.remedy, as_json)
-        return Exit.USAGE
+        refused = isinstance(error, ServiceError) or error.code == "bad_pairing"
+        return Exit.USAGE if refused else Exit.UNREACHABLE
     if isinstance(error, PairingError):
         report_error("bad_pairing", str(error), "", as_json)
         return Exit.USAGE

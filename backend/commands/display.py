@@ -30,6 +30,9 @@ class Display(Protocol):
     def warning(self, code: str, what: str, remedy: str) -> None:
         """Something that does not stop the job."""
 
+    def accepted(self, job: str) -> None:
+        """A server took the job under this id."""
+
     def finishing(self) -> None:
         """The user pressed Ctrl-C once."""
 
@@ -52,6 +55,9 @@ class QuietDisplay:
     def warning(self, code: str, what: str, remedy: str) -> None:
         """On stderr."""
         print(f"warning: {what} {remedy}".rstrip(), file=sys.stderr)
+
+    def accepted(self, job: str) -> None:
+        """Nothing."""
 
     def finishing(self) -> None:
         """Nothing: the user knows what they pressed."""
@@ -88,6 +94,10 @@ class JsonDisplay(QuietDisplay):
     def warning(self, code: str, what: str, remedy: str) -> None:
         """An event "warning"."""
         emit("warning", code=code, what=what, remedy=remedy)
+
+    def accepted(self, job: str) -> None:
+        """An event "accepted"."""
+        emit("accepted", job=job)
 
     def finishing(self) -> None:
         """An event "finishing"."""
@@ -142,6 +152,10 @@ class BarDisplay(QuietDisplay):
     def warning(self, code: str, what: str, remedy: str) -> None:
         """Above the bar."""
         self._console.print(f"warning: {what} {remedy}".rstrip(), style="yellow", highlight=False, markup=False)
+
+    def accepted(self, job: str) -> None:
+        """The id, for `dreamlift jobs`."""
+        self._console.print(f"job {job}", highlight=False)
 
     def finishing(self) -> None:
         """Say what will happen, and how to stop for good."""

@@ -58,7 +58,8 @@ def show(args: argparse.Namespace) -> Exit:
 
 def list_keys(args: argparse.Namespace) -> Exit:
     """Print both lists."""
-    from dreamlift.commands.servers import find_server, paired_servers
+    from dreamlift.commands.servers import paired_servers
+    from dreamlift.protocol.pairing import parse_pairing
     from dreamlift.service.keys import list_clients
     from dreamlift.service.settings import default_home
 
@@ -75,8 +76,8 @@ def list_keys(args: argparse.Namespace) -> Exit:
     servers = paired_servers()
     if servers and not args.json:
         print("servers paired here")
-    for name in servers:
-        endpoint = find_server(name)
+    for name, pairing in servers.items():
+        endpoint = parse_pairing(pairing)
         if args.json:
             emit("server", name=name, host=endpoint.host, port=endpoint.port)
         else:

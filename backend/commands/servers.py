@@ -12,37 +12,35 @@ from pathlib import Path
 
 from dreamlift.commands.outcomes import CommandError, Exit
 from dreamlift.protocol.pairing import PREFIX, Endpoint, PairingError, parse_pairing
-from dreamlift.service.home import Home, read_connection, write_private
+from dreamlift.service.home import write_private
 from dreamlift.service.settings import default_home
 
 LOCAL = "local"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
-def find_server(where: str) -> Endpoint:
-    """How to reach a server.
+def server_argument(where: str) -> str:
+    """What `dreamlift.client.Client` takes as its server.
 
     Args:
         where: "local", a pairing string, or a name that `pair_server` stored.
+
+    Returns:
+        A pairing string, or "" for the server of this computer.
 
     Raises:
         CommandError: with the exit code UNREACHABLE where no such server is known.
     """
     if where == LOCAL:
-        try:
-            return read_connection(Home(default_home())).endpoint
-        except PairingError as error:
-            what = f"No server runs on this computer: {error}"
-            remedy = "Start one with `dreamlift serve`, or leave --server away to run here."
-            raise CommandError(what, remedy, "no_server", Exit.UNREACHABLE) from error
+        return ""
     if where.startswith(PREFIX):
-        return _parsed(where)
+        return where
     servers = paired_servers()
     if where not in servers:
         known = ", ".join([LOCAL, *servers])
         remedy = f"There are: {known}. Name another with `dreamlift keys pair {_suggested(where)} 'dreamlift-1...'`."
         raise CommandError(f"No server is called {where!r}.", remedy, "unknown_server", Exit.UNREACHABLE)
-    return _parsed(servers[where])
+    return servers[where]
 
 
 def paired_servers() -> dict[str, str]:

@@ -108,13 +108,15 @@ def test_with_json_an_error_is_one_line_on_stdout(capsys):
     assert event["event"] == "error" and event["code"] == "unknown_preset" and event["remedy"]
 
 
-def test_a_port_in_use_is_named(capsys):
+def test_a_port_in_use_is_named():
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, _, err = run(capsys, "serve", "--port", str(port))
-    assert code == Exit.USAGE and str(port) in err and "--port" in err
+        command = [sys.executable, "-m", "dreamlift.cli", "serve", "--port", str(port)]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.returncode == Exit.USAGE
+    assert str(port) in result.stderr and "--port" in result.stderr and "Traceback" not in result.stderr
 
 
 def test_keys_are_made_listed_paired_and_revoked(capsys):
