@@ -50,8 +50,11 @@ def generate_there(args: argparse.Namespace, output: Path, sheet: Path | None, d
         check_end(end, job)
         files = {artifact.name: artifact for artifact in end.artifacts}
         for name, path in ((GLB, output), (SHEET, sheet)):
-            if path is not None:
-                client.download(files[name], path)
+            if path is None:
+                continue
+            if name not in files:
+                raise CommandError(f"Job {job} left no {name}.", "See `dreamlift jobs show`.", "no_file", Exit.PROBLEM)
+            client.download(files[name], path)
 
 
 def job_request(request: Request) -> JobRequest:
