@@ -1,7 +1,7 @@
 """A worker with a scripted pipeline, for tests and campaigns: no torch, no model, ends fast.
 
-The prompt is the script, words of key=value: steps=20 pause=0.01 crash_at=5 fail=internal preview=1 hang_at=3. What every
-attempt did is appended to the file named by DREAMLIFT_TEST_JOURNAL, one JSON line each, so that a test can count.
+The prompt is the script, words of key=value: steps=20 pause=0.01 crash_at=5 fail=internal preview=1 hang_at=3 trace=1.
+What every attempt did is appended to the file named by DREAMLIFT_TEST_JOURNAL, one JSON line each, for tests to count.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class ScriptedPipeline:
         note("start", request.prompt)
         for step in range(steps):
             time.sleep(float(words.get("pause", 0.01)))
+            if "trace" in words:
+                note("step", request.prompt)
             if int(words.get("crash_at", -1)) == step:
                 os._exit(9)
             while int(words.get("hang_at", -1)) == step:
