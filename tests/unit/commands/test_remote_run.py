@@ -20,7 +20,7 @@ from dreamlift.commands.outcomes import Exit
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    with ServiceProcess(tmp_path_factory.mktemp("service")) as service:
+    with ServiceProcess(tmp_path_factory.mktemp("service"), cancel_grace=1.0) as service:
         service.start()
         service.client().close()
         yield service
