@@ -10,8 +10,10 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,6 +24,12 @@ from typing import Literal
 import psutil
 
 from dreamlift import __version__
+from dreamlift.client.finding import ClientError
+from dreamlift.client.session import Client
+from dreamlift.protocol.pairing import PairingError
+from dreamlift.service.home import Home, read_connection
+from dreamlift.service.keys import last_port
+from dreamlift.service.settings import default_home
 
 Level = Literal["ok", "warning", "problem"]
 GIB = 1024**3
@@ -136,7 +144,7 @@ def check_room() -> Iterator[Finding]:
         yield Finding("memory", "warning", what, remedy)
     else:
         yield Finding("memory", "ok", what)
-    for name, folder in (("disk", _existing(_state_folder())), ("temporary files", Path(tempfile.gettempdir()))):
+    for name, folder in (("disk", _existing(default_home())), ("temporary files", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(folder).free
         what = f"{free / GIB:.1f} GiB free in {folder}"
         few = free < LEAST_DISK
@@ -213,8 +221,44 @@ def _existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
-def _state_folder() -> Path:
-    return Path.home()
+def check_service(wait: float = 3.0) -> Iterator[Finding]:
+    """The service of this account: its folder, connection file, port, and whether it answers.
+
+    Args:
+        wait: Seconds to wait for its answer.
+    """
+    home = Home(default_home())
+    if not os.access(_existing(home.root), os.W_OK):
+        what = f"{home.root} cannot be written: the service has no place for keys and jobs."
+        yield Finding("home", "problem", what, "Set DREAMLIFT_HOME to a folder of yours.")
+        return
+    yield Finding("home", "ok", str(home.root))
+    if not home.connection.exists():
+        what = "none runs; only Blender and --server need one"
+        port = last_port(home)
+        if port and _is_taken(port):
+            remedy = "The next start takes another one; paired computers then need a new pairing string."
+            yield Finding("port", "warning", f"Port {port}, which the service used last, is taken.", remedy)
+        yield Finding("service", "ok", what)
+        return
+    if os.name == "posix" and home.connection.stat().st_mode & 0o077:
+        what = f"{home.connection} can be read by other accounts."
+        yield Finding("connection file", "problem", what, f"Run: chmod 600 {home.connection}")
+    try:
+        with Client(wait=wait) as client:
+            devices = ", ".join(f"{device.name} {device.state}" for device in client.welcome.devices)
+            endpoint = read_connection(home).endpoint
+            what = f"answers on {endpoint.host}:{endpoint.port}; {devices or 'no worker yet'}"
+            yield Finding("service", "ok", what)
+    except (ClientError, PairingError) as error:
+        remedy = "If it should run, start it again: dreamlift serve; its log is in " + str(home.logs)
+        yield Finding("service", "warning", f"{home.connection} is there, but nobody answers: {error}", remedy)
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
@@ -224,4 +268,5 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_kernels,
     check_weights,
     check_room,
+    check_service,
 )

@@ -5,13 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
+from faults.service_process import ServiceProcess
 
 from dreamlift import doctor
 from dreamlift.doctor import Finding, examine
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("DREAMLIFT_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +105,31 @@ def test_one_wrong_byte_is_found(model):
 
 def test_no_weights_at_all_are_a_problem(tmp_path):
     assert [finding.level for finding in doctor.check_weights(tmp_path)] == ["problem"]
+
+
+def test_a_running_service_answers(tmp_path, monkeypatch):
+    with ServiceProcess(tmp_path) as service:
+        service.start()
+        service.client().close()
+        monkeypatch.setenv("DREAMLIFT_HOME", str(service.home))
+        findings = {finding.name: finding for finding in doctor.check_service()}
+        assert findings["service"].level == "ok" and "answers on 127.0.0.1" in findings["service"].what
+        service.kill()
+        findings = {finding.name: finding for finding in doctor.check_service(wait=0.5)}
+        assert findings["service"].level == "warning" and "dreamlift serve" in findings["service"].remedy
+        (service.home / "connection.json").chmod(0o644)
+        findings = {finding.name: finding for finding in doctor.check_service(wait=0.1)}
+        assert findings["connection file"].level == "problem"
+
+
+def test_a_port_that_somebody_else_took_is_a_warning(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / "last_port").write_text(str(taken.getsockname()[1]))
+        findings = {finding.name: finding for finding in doctor.check_service()}
+    assert findings["port"].level == "warning" and findings["service"].level == "ok"
+
+
+def test_a_home_that_cannot_be_made_is_a_problem(monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert [finding.level for finding in doctor.check_service()] == ["problem"]
