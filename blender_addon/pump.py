@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The one timer: drains the socket, applies what arrived within a time budget, renews what the panels draw.
 
-Knows when something may happen; what happens is the session's and the scene's. A plain function, because timers never run
-in a Blender without a window: tests and scripts call `tick` themselves.
+Knows when something may happen; what happens is the session's and the scene's. A plain function, because timers never
+run in a Blender without a window: tests and scripts call `tick` themselves.
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ def timer() -> float:
     app = state.current()
     if app is None:
         return IDLE_SECONDS
+    if _pace.changed_geometry:
+        app.rate.redrawn(time.monotonic() - _pace.expected)
+        _pace.changed_geometry = False
     tick(app)
     pause = BUSY_SECONDS if _is_busy(app) else IDLE_SECONDS
     _pace.expected = time.monotonic() + pause
@@ -68,13 +71,12 @@ def reset() -> None:
 def tick(app: state.App) -> None:
     """One round. At most about `BUDGET` seconds, except where a finished object is committed."""
     now = time.monotonic()
-    if _pace.changed_geometry:
-        app.rate.redrawn(now - _pace.expected)
-        _pace.changed_geometry = False
     _look_at_access(app)
     app.session.tick(BUDGET / 2)
     if app.session.waits_for_blender():
         _apply(app, now)
+    for job in app.session.take_ended():
+        _end(app, job)
     app.live.push_undo_steps()
     _renew(app, now)
 
@@ -276,6 +278,17 @@ def _commit(app: state.App, job_id: str, mark: bool) -> None:
     request_redraw()
 
 
+def _end(app: state.App, job: Job) -> None:
+    """A job of this file ended without a result: a cancelled one leaves nothing, a failed one what it showed."""
+    if job.state is JobState.CANCELLED:
+        app.live.drop(job.id)
+    else:
+        app.live.forget(job.id)
+    app.thumbnails.drop(f"{job.id}/")
+    app.icons.pop(job.id, None)
+    request_redraw()
+
+
 def mark_asset(app: state.App, job: Job) -> bool:
     """Put a finished object into the Asset Browser; False where it is not in this file."""
     found = find_finished(job.id)
@@ -318,10 +331,10 @@ def _renew(app: state.App, now: float) -> None:
     fields = scene.dreamlift if scene else None
     old = app.snapshot
     app.snapshot = build(app.session, _surroundings(app, fields, now))
+    if fields is not None:  # also where the snapshot is the same: the scene may be another
+        scene_settings.sync(fields, app.snapshot.pipeline, app.snapshot.preset, app.snapshot.settings)
     if app.snapshot == old:
         return
-    if fields is not None:
-        scene_settings.sync(fields, app.snapshot.pipeline, app.snapshot.preset, app.snapshot.settings)
     window_rows.show_rows(bpy.context.window_manager.dreamlift, app.snapshot.rows)
     _redraw()
 

@@ -64,6 +64,7 @@ class Session:
         self._downloads: dict[int, tuple[str, bytearray]] = {}
         self._results: dict[str, bytes] = {}
         self._waiting: set[tuple[str, str]] = set()
+        self._ended: list[Job] = []
         self._listed = float("-inf")
         self.allowed = True  # whether Blender lets extensions use the network
         self.connection = self._connect()
@@ -164,6 +165,11 @@ class Session:
         self._waiting.discard((job_id, "views"))
         return self.connection.conversation.take_preview(job_id, "views")
 
+    def take_ended(self) -> list[Job]:
+        """Jobs of the open file that failed or were cancelled since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
     def results(self) -> list[str]:
         """Jobs whose finished mesh is here and not yet taken."""
         return list(self._results)
@@ -207,6 +213,7 @@ class Session:
     def open_file(self, saved: str) -> None:
         """Another .blend is open; `saved` is what its scene remembers of its jobs."""
         self._results.clear()
+        self._ended.clear()
         for job in self.book.open_file(saved):
             if self.connection.conversation.ready and job.server in ("", self.servers.in_use):
                 self._follow(job)
@@ -288,6 +295,8 @@ class Session:
             self._forget(job_id)
         elif job.state is JobState.FINISHED and job.here and not job.committed:
             self.fetch_result(job)
+        elif job.state in (JobState.FAILED, JobState.CANCELLED) and job.here:
+            self._ended.append(job)
 
     def _take_failed_download(self, event: events.DownloadFailed) -> None:
         job_id, _ = self._downloads.pop(event.id, ("", bytearray()))

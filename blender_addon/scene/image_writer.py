@@ -20,9 +20,8 @@ def pack_picture(name: str, encoded: bytes) -> bpy.types.Image:
         encoded: A whole PNG or JPEG file, sRGB.
     """
     image = bpy.data.images.new(name, 1, 1)
-    image.source = "FILE"
     image.pack(data=encoded, data_len=len(encoded))
-    image.reload()
+    image.source = "FILE"  # after the packing: drops the generated pixel, so that the packed file is read when needed
     image.colorspace_settings.name = "sRGB"
     return image
 

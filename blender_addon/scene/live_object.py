@@ -187,6 +187,17 @@ class LiveObjects:
         self._undo_steps.append(f"Finish: {live.name}")
         self.forget(job_id)
 
+    def drop(self, job_id: str) -> None:
+        """A cancelled job: take its half-made object away, with an undo step that brings it back."""
+        found = self._resolve(job_id)
+        if found is not None and not _reason_to_hold(found):
+            mesh = found.data
+            bpy.data.objects.remove(found)
+            if not mesh.users:
+                bpy.data.meshes.remove(mesh)
+            self._undo_steps.append(f"Cancel: {self._live[job_id].name}")
+        self.forget(job_id)
+
     def push_undo_steps(self) -> None:
         """Push what is pending, outside of modes with undo steps of their own: those would not hold the object."""
         if not self._undo_steps or bpy.context.mode != "OBJECT":

@@ -1,0 +1,378 @@
+"""Runs in the `bpy` module of one Blender version: installs the built zip, plays every scenario on a live service.
+
+    python tests/bpy/inside.py ZIP REPORT.json
+
+Needs BLENDER_USER_RESOURCES (an empty folder) and DREAMLIFT_HOME (of a running tests/fakes/growing.py). Timers never
+run without a window, so `wait` calls the pump's tick. Writes {scenario: "" or the trace} into the report.
+"""
+
+import inspect
+import json
+import logging
+import sys
+import time
+import traceback
+import warnings
+from importlib import import_module
+from pathlib import Path
+
+import bpy
+
+NAME = "bl_ext.user_default.dreamlift"
+
+
+class Said(logging.Handler):
+    """Keeps what the extension logged as warning or worse."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.records = []
+
+    def emit(self, record):
+        self.records.append(record.getMessage())
+
+
+SAID = Said()
+logging.getLogger("bl_ext").addHandler(SAID)
+
+
+def part(name):
+    """A module of the installed extension."""
+    return import_module(f"{NAME}.{name}")
+
+
+def app():
+    return part("state").current()
+
+
+def wait(condition, seconds=20.0, what="it"):
+    """Tick like Blender's timer would until the condition holds."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        part("pump").tick(app())
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not happen in {seconds} s; snapshot {app().snapshot}")
+
+
+def online():
+    wait(lambda: app().snapshot.can_generate, what="the connection")
+
+
+def fresh_file():
+    bpy.ops.wm.read_homefile(use_empty=True)
+    online()
+
+
+def generate(prompt, **fields):
+    """Press the button; returns the job once it is accepted."""
+    scene = bpy.context.scene.dreamlift
+    scene.prompt = prompt
+    for name, value in fields.items():
+        setattr(scene, name, value)
+    assert bpy.ops.dreamlift.generate() == {"FINISHED"}
+    job = next(iter(app().session.book))
+    wait(lambda: job.id, what="acceptance")
+    return job
+
+
+def live_object(job):
+    return next((each for each in bpy.data.objects if each.get("dreamlift_job") == job.id), None)
+
+
+def grown(job):
+    found = live_object(job)
+    return found is not None and len(found.data.polygons) > 0
+
+
+def end(job):
+    """Cancel it, so that the next scenario has the worker."""
+    if not job.state.is_terminal:
+        bpy.ops.dreamlift.command(job_id=job.id, command="CANCEL")
+    wait(lambda: job.state.is_terminal, what="the end")
+
+
+# -- scenarios -------------------------------------------------------------------------------------
+
+
+def it_enables_and_disables_twice_without_a_trace():
+    import addon_utils
+
+    lists = ("undo_post", "redo_post", "load_pre", "load_post", "save_pre")
+
+    def ours():
+        handlers = [
+            f for name in lists for f in getattr(bpy.app.handlers, name) if NAME in getattr(f, "__module__", "")
+        ]
+        classes = [name for name in dir(bpy.types) if "dreamlift" in name.lower()]
+        owners = [owner for owner in (bpy.types.Scene, bpy.types.WindowManager) if hasattr(owner, "dreamlift")]
+        timers = [bpy.app.timers.is_registered(part("pump").timer)]
+        return handlers, classes, owners, timers
+
+    for _ in range(2):
+        handlers, _, owners, timers = ours()
+        assert len(handlers) == 5 and len(owners) == 2 and timers == [True], ours()
+        addon_utils.disable(NAME)
+        assert ours() == ([], [], [], [False]), ours()
+        assert app() is None
+        addon_utils.enable(NAME)
+
+
+def registering_twice_is_refused_and_harmless():
+    registration = part("registration")
+    try:
+        registration.register()
+    except RuntimeError as error:
+        assert "registered already" in str(error)
+    else:
+        raise AssertionError("a second register went through")
+    assert app() is not None
+
+
+def nothing_connects_while_online_access_is_off():
+    bpy.context.preferences.system.use_online_access = False
+    part("pump").tick(app())
+    wait(lambda: app().snapshot.card is not None and "online access" in app().snapshot.card.title, what="the card")
+    assert not app().snapshot.can_generate
+    assert app().session.connection._socket is None
+    bpy.context.preferences.system.use_online_access = True
+    online()
+
+
+def the_panel_offers_what_the_server_has():
+    fresh_file()
+    shown = app().snapshot
+    assert [preset.name for preset in shown.presets][0] == "mini", shown.presets
+    wanted = {setting.key for setting in shown.settings}
+    fields = bpy.context.scene.dreamlift
+    wait(lambda: wanted and {item.name for item in fields.settings} == wanted, what="the settings")
+    item = bpy.context.scene.dreamlift.settings["steps"]
+    assert item.whole == shown.settings[0].defaults["mini"]
+    item.whole = -5
+    assert item.whole == shown.settings[0].low, "a value outside the server's range stays in it"
+    bpy.ops.dreamlift.choose(pipeline="mvdream", preset="full")
+    wait(lambda: fields.settings["steps"].whole == 10000, what="the other preset")
+
+
+def an_object_grows_at_the_cursor_and_is_committed():
+    fresh_file()
+    scene = bpy.context.scene
+    bpy.ops.mesh.primitive_cube_add(location=(5, 5, 0))
+    cube = bpy.context.object
+    scene.cursor.location = (1, 2, 3)
+    job = generate("a red mushroom in 4 s", size=2.0)
+    wait(lambda: grown(job), what="the first mesh")
+    found = live_object(job)
+    assert tuple(found.location) == (1, 2, 3)
+    assert [c.name for c in found.users_collection] == ["Dreamlift"]
+    assert bpy.context.view_layer.objects.active == cube and cube.select_get() and not found.select_get()
+    assert abs(max(found.dimensions) - 2.0) < 1e-4, found.dimensions[:]
+    assert found.data.materials[0].name == "Dreamlift Preview"
+    assert not found.data.validate()
+    first = len(found.data.polygons)
+    wait(lambda: len(live_object(job).data.polygons) not in (0, first), what="growth")
+    found.location.x = 7
+    uid = found.session_uid
+    wait(lambda: job.committed, what="the commit")
+    found = live_object(job)
+    assert found.session_uid == uid and found.location.x == 7, "the artist's transform stays"
+    assert found.name == "Red mushroom in 4 s"
+    material = found.data.materials[0]
+    image = next(node.image for node in material.node_tree.nodes if node.type == "TEX_IMAGE")
+    assert image.packed_file is not None and image.colorspace_settings.name == "sRGB"
+    assert tuple(image.size) == (64, 64)
+    assert found["dreamlift_prompt"] == "a red mushroom in 4 s" and found["dreamlift_licence"] == "CC0-1.0"
+    assert abs(max(found.dimensions) - 2.0) < 1e-4 and min(v.co.z for v in found.data.vertices) > -1e-5
+    # The scripted object has a nose at its front: Blender's front view looks along +y.
+    vertices = [vertex.co for vertex in found.data.vertices]
+    assert abs(min(vertices, key=lambda co: co.y).x) < 0.05, "the nose looks along -y"
+    assert sum(co.y for co in vertices) / len(vertices) > 0.02, "so the body lies behind the middle"
+    assert not found.data.validate()
+    assert "UVMap" in found.data.uv_layers
+    assert bpy.context.view_layer.objects.active == cube and not found.select_get()
+    assert bpy.ops.dreamlift.mark_asset(job_id=job.id) == {"FINISHED"} and found.asset_data.description
+
+
+def preview_and_result_stand_alike():
+    fresh_file()
+    job = generate("a red mushroom in 3 s")
+    wait(lambda: grown(job) and job.fraction > 0.3, what="a late preview")
+    before = [tuple(round(x, 2) for x in corner) for corner in live_object(job).bound_box]
+    wait(lambda: job.committed, what="the commit")
+    after = [tuple(corner) for corner in live_object(job).bound_box]
+    assert all(abs(a - b) < 0.3 for p, q in zip(before, after, strict=True) for a, b in zip(p, q, strict=True))
+
+
+def cancel_takes_the_half_made_object_away():
+    fresh_file()
+    job = generate("a red mushroom in 30 s")
+    wait(lambda: grown(job), what="the first mesh")
+    end(job)
+    assert job.state.value == "cancelled"
+    wait(lambda: live_object(job) is None, what="the removal")
+
+
+def use_now_gives_a_finished_object():
+    fresh_file()
+    job = generate("a red mushroom in 60 s")
+    wait(lambda: grown(job), what="the first mesh")
+    bpy.ops.dreamlift.command(job_id=job.id, command="FINISH")
+    wait(lambda: job.committed, what="the commit")
+
+
+def pause_and_resume_go_on_from_there():
+    fresh_file()
+    job = generate("a red mushroom in 6 s")
+    wait(lambda: grown(job), what="the first mesh")
+    bpy.ops.dreamlift.command(job_id=job.id, command="PAUSE")
+    wait(lambda: job.state.value == "paused", what="the pause")
+    wait(lambda: app().snapshot.rows[0].can_resume, what="the offer")
+    bpy.ops.dreamlift.command(job_id=job.id, command="RESUME")
+    wait(lambda: job.committed, what="the commit")
+
+
+def edit_mode_holds_the_object_and_says_so():
+    fresh_file()
+    job = generate("a red mushroom in 30 s")
+    wait(lambda: grown(job), what="the first mesh")
+    bpy.context.view_layer.objects.active = live_object(job)
+    bpy.ops.object.mode_set(mode="EDIT")
+    wait(lambda: app().snapshot.running.hold == "Held while you edit it", what="the message")
+    count = len(live_object(job).data.polygons)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    wait(lambda: app().snapshot.running.hold == "", what="going on")
+    wait(lambda: len(live_object(job).data.polygons) != count, what="growth")
+    end(job)
+
+
+def a_deleted_object_can_be_put_back():
+    fresh_file()
+    job = generate("a red mushroom in 30 s")
+    wait(lambda: grown(job), what="the first mesh")
+    bpy.data.objects.remove(live_object(job))
+    wait(lambda: app().snapshot.running.can_put_back, what="the offer")
+    assert live_object(job) is None
+    bpy.ops.dreamlift.put_back(job_id=job.id)
+    assert grown(job), "it comes back with its last geometry"
+    wait(lambda: not app().snapshot.running.can_put_back, what="going on")
+    end(job)
+
+
+def deleted_when_it_ends_it_can_still_be_had():
+    fresh_file()
+    job = generate("a red mushroom in 4 s")
+    wait(lambda: grown(job), what="the first mesh")
+    bpy.data.objects.remove(live_object(job))
+    wait(lambda: job.state.value == "finished" and app().snapshot.rows[0].can_place, what="the offer")
+    assert live_object(job) is None
+    bpy.ops.dreamlift.put_back(job_id=job.id)
+    wait(lambda: job.committed and grown(job), what="the commit")
+
+
+def a_file_saved_while_it_streams_finds_its_job_again(folder):
+    fresh_file()
+    job = generate("a red mushroom in 8 s")
+    wait(lambda: grown(job), what="the first mesh")
+    live_object(job).location = (0, 0, 9)
+    path = str(folder / "streaming.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=path)
+    job_id = job.id
+    fresh_file()
+    wait(lambda: app().session.book.get(job_id) is not None, what="the list")
+    assert not app().session.book.get(job_id).here and live_object(job) is None
+    bpy.ops.wm.open_mainfile(filepath=path)
+    job = app().session.book.get(job_id)
+    assert job is not None and job.here
+    count = len(live_object(job).data.polygons)
+    wait(lambda: job.committed or len(live_object(job).data.polygons) != count, what="growth after loading")
+    wait(lambda: job.committed, what="the commit")
+    assert live_object(job).location.z == 9
+    carriers = [each for each in bpy.data.objects if each.get("dreamlift_job") == job_id]
+    assert len(carriers) == 1, "no second object was made"
+    bpy.ops.wm.save_as_mainfile(filepath=path)
+    bpy.ops.wm.open_mainfile(filepath=path)
+    assert app().session.book.get(job_id).committed, "a finished job is not committed twice"
+
+
+def a_job_that_ends_while_the_file_is_closed_is_committed_when_it_opens(folder):
+    fresh_file()
+    job = generate("a red mushroom in 3 s")
+    wait(lambda: grown(job), what="the first mesh")
+    path = str(folder / "closed.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=path)
+    fresh_file()
+    known = app().session.book
+    wait(lambda: known.get(job.id) is not None and known.get(job.id).state.value == "finished", 30, "the end elsewhere")
+    bpy.ops.wm.open_mainfile(filepath=path)
+    wait(lambda: known.get(job.id).committed, what="the commit")
+    assert live_object(job).data.materials[0].name != "Dreamlift Preview"
+
+
+def a_failed_job_shows_its_error_and_retries_with_the_suggestion():
+    fresh_file()
+    job = generate("a thing that fails")
+    wait(lambda: job.state.value == "failed" and app().snapshot.rows[0].problem, what="the failure")
+    card = app().snapshot.rows[0].problem
+    assert card.title == "Out of memory" and card.buttons[0].text == "Retry with texture size 512", card
+    bpy.ops.dreamlift.again(**card.buttons[0].values)
+    again = next(iter(app().session.book))
+    assert again.request.settings == {"texture_size": 512}
+    wait(lambda: again.state is not None and again.state.value == "failed", what="the second failure")
+    bpy.ops.dreamlift.command(job_id=job.id, command="REMOVE")
+    wait(lambda: job.id not in [row.job_id for row in app().snapshot.rows], what="the removal")
+
+
+def two_jobs_wait_their_turn_and_both_end():
+    fresh_file()
+    first, second = generate("a red mushroom in 2 s"), generate("another mushroom in 2 s")
+    assert first.id != second.id and first.request.seed != second.request.seed
+    wait(lambda: first.committed and second.committed, 40, "both commits")
+    assert live_object(first) is not live_object(second)
+
+
+def no_python_thread_is_started():
+    import threading
+
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    assert not others, others
+
+
+def nothing_was_warned_about():
+    assert not SAID.records, SAID.records
+
+
+HELPERS = {part, app, wait, online, fresh_file, generate, live_object, grown, end}
+SCENARIOS = [
+    each
+    for each in list(globals().values())
+    if inspect.isfunction(each) and each.__module__ == __name__ and each not in HELPERS
+]
+
+
+def main():
+    zip_path, report = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
+    bpy.context.preferences.system.use_online_access = True
+    results = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        bpy.ops.extensions.package_install_files(
+            filepath=zip_path, repo="user_default", enable_on_install=True, overwrite=True
+        )
+    assert NAME in bpy.context.preferences.addons, "the extension was not enabled"
+    ours = [str(each.message) for each in caught if "dreamlift" in str(each.filename)]
+    assert not ours, ours
+    folder = Path(report).parent
+    for scenario in SCENARIOS:
+        started = time.monotonic()
+        try:
+            scenario(folder) if scenario.__code__.co_argcount else scenario()
+            results[scenario.__name__] = ""
+        except Exception:
+            results[scenario.__name__] = traceback.format_exc()
+        print(f"{scenario.__name__} {time.monotonic() - started:.1f} s", results[scenario.__name__], flush=True)
+        Path(report).write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
