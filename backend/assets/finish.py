@@ -43,7 +43,7 @@ class FinishSettings:
     smooth: int = 2
     roughness: float = 0.7
     metallic: float = 0.0
-    unwrap_seconds: float = 30.0
+    unwrap_seconds: float = 20.0
 
     def __post_init__(self) -> None:
         if self.texture_size not in {2**k for k in range(6, 14)}:

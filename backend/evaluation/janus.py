@@ -76,7 +76,7 @@ def _likeness(one: Views, i: int, other: Views, k: int) -> float:
 
 
 def _copy_share(asset: np.ndarray, truth: np.ndarray, angle: int) -> float:
-    """Share of what a copy of the truth, turned about its axis, would add that the asset has; 0 where it adds nothing."""
+    """Of what a copy of the truth, turned about its axis, would add: the share that is there; 0 if it adds nothing."""
     copy = np.rot90(truth, angle // 90, axes=(0, 1))
     own = ndimage.binary_dilation(truth, iterations=COPY_TOLERANCE)
     added = copy & ~own

@@ -59,32 +59,46 @@ def model_of_asset(asset: Asset) -> Model:
     return Model(vertices, asset.faces, albedo, inside)
 
 
-@functools.lru_cache(maxsize=64)
-def model_of_truth(item_key: tuple) -> Model:
-    """The true object by `key_of(item)`; cached, because every seed and every class comparison asks again."""
-    kind, first, second, pattern, stacked = item_key
-    return model_of_object(ProceduralObject(kind, first, second, pattern, stacked))
-
-
 def key_of(item: ProceduralObject) -> tuple:
-    """What identifies a mean object."""
+    """What identifies a mean object; hashable, for caches."""
     return (item.kind, item.first, item.second, item.pattern, item.stacked)
+
+
+def model_of_truth(key: tuple) -> Model:
+    """The true object of a prompt, by `key_of`: mean proportions, colours without tints."""
+    kind, first, second, pattern, stacked = key
+    return model_of_object(ProceduralObject(kind, first, second, pattern, stacked))
 
 
 def model_of_object(item: ProceduralObject) -> Model:
     """A procedural object, its surface from its signed distance, its volume asked of the distance itself."""
-    points = _grid((-1.0,) * 3, (1.0,) * 3, TRUTH_GRID)
-    surface = extract_surface(-item.sdf(points).numpy())
-    vertices = on_the_ground(surface.vertices, 1.0)
-    scale, shift = _undo(surface.vertices, vertices)
-    original = torch.from_numpy(surface.vertices)
-    faces = torch.from_numpy(surface.faces)
+    shape = _shape_of(item.kind, item.stacked, item.proportions)
+    faces = torch.from_numpy(shape.faces)
 
     def albedo(raster: Raster) -> Tensor:
-        return item.color(interpolate(raster, faces, original)[raster.mask])
+        return item.color(interpolate(raster, faces, shape.original)[raster.mask])
 
+    return Model(shape.vertices, shape.faces, albedo, shape.inside)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What objects of all colours share; `original` are the vertices in the object's own coordinates."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    original: Tensor
+    inside: np.ndarray
+
+
+@functools.lru_cache(maxsize=64)
+def _shape_of(kind: str, stacked: tuple[str, str] | None, proportions: tuple[float, ...]) -> _Shape:
+    item = ProceduralObject(kind, "red", "blue", stacked=stacked, proportions=proportions)
+    surface = extract_surface(-item.sdf(_grid((-1.0,) * 3, (1.0,) * 3, TRUTH_GRID)).numpy())
+    vertices = on_the_ground(surface.vertices, 1.0)
+    scale, shift = _undo(surface.vertices, vertices)
     inside = item.sdf(_grid(VOLUME_LOW, VOLUME_HIGH, VOLUME_GRID) * scale + shift).numpy() < 0
-    return Model(vertices, surface.faces, albedo, inside)
+    return _Shape(vertices, surface.faces, torch.from_numpy(surface.vertices), inside)
 
 
 def _undo(before: np.ndarray, after: np.ndarray) -> tuple[float, Tensor]:
