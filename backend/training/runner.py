@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import datetime
 import logging
 import math
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +98,17 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def agree(flag: bool) -> bool:
     """Process 0's answer, on every process: clocks differ, and all must stop at the same step."""
     if not dist.is_initialized():
@@ -113,14 +126,22 @@ def run_parallel(work: Callable[..., None], processes: int, *args) -> None:
         work(*args)
         return
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", "29533")
+    os.environ.setdefault("MASTER_PORT", str(_free_port()))
     torch.multiprocessing.spawn(_member, (work, processes, args), nprocs=processes)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _member(number: int, work: Callable[..., None], processes: int, args: tuple) -> None:
     logging.basicConfig(level=logging.INFO if number == 0 else logging.WARNING, format="%(message)s")
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=number, world_size=processes)
+    if number > 0 and hasattr(os, "nice"):
+        os.nice(15)  # the first process keeps its pace, the others take what the machine has left
+    dist.init_process_group("gloo", rank=number, world_size=processes, timeout=datetime.timedelta(hours=2))
     with contextlib.closing(_Group()):
         work(*args)
 

@@ -22,7 +22,18 @@ from .camera_use import camera_use
 from .dataset import load_shards
 from .latents import encode_sets, ensure_latents, gather, load_latents
 from .prompts import VOCABULARY
-from .runner import AveragedModel, Clock, agree, average_weights, cosine, load_checkpoint, rank, save_checkpoint
+from .runner import (
+    AveragedModel,
+    Clock,
+    agree,
+    average_weights,
+    barrier,
+    cosine,
+    load_checkpoint,
+    rank,
+    save_checkpoint,
+    world_size,
+)
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +58,8 @@ class MVDreamTraining:
     """
 
     seconds: float = 5400.0
-    low_share: float = 0.3
-    low_batch: int = 16
+    low_share: float = 0.45
+    low_batch: int = 8
     batch: int = 8
     learning_rate: float = 8e-4
     camera_rate: float = 4.0
@@ -56,7 +67,7 @@ class MVDreamTraining:
     camera_dropout: float = 0.02
     text_dropout: float = 0.1
     high_noise: tuple[float, float] = (0.35, 0.30)
-    variants: int = 2
+    variants: int = 1
     sync_seconds: float = 20.0
     seed: int = 7
 
@@ -117,9 +128,9 @@ class Trainer:
 
     def save(self, spent: float) -> None:
         """Write the checkpoint."""
-        save_checkpoint(self.checkpoint, {"net": self.net.state_dict(), "average": self.average.model.state_dict(),
-                                          "optimizer": self.optimizer.state_dict(), "step": self.step,
-                                          "epoch": self.epoch, "spent": spent})  # fmt: skip
+        state = {"net": self.net.state_dict(), "average": self.average.model.state_dict()}
+        state |= {"optimizer": self.optimizer.state_dict(), "step": self.step, "epoch": self.epoch, "spent": spent}
+        save_checkpoint(self.checkpoint, state)
 
     def open_epoch(self, resolution: int) -> None:
         """Shuffle, and take the next background variant at this resolution."""
@@ -128,6 +139,13 @@ class Trainer:
         self.latents = load_latents([ensure_latents(self.prior, s, resolution, variant) for s in self.shards])
         self.order = torch.randperm(len(self.sets), generator=self.generator)
         self.epoch += 1
+
+    def encode(self, resolution: int) -> None:
+        """Encode what is not encoded yet, every process its share; all processes must call it together."""
+        for variant in range(self.settings.variants if resolution == MINI.image_size else 1):
+            for shard in self.shards[rank() :: world_size()]:
+                ensure_latents(self.prior, shard, resolution, variant)
+        barrier()
 
     def batch(self, resolution: int) -> Tensor:
         """Indices of the next sets."""
@@ -185,7 +203,7 @@ class Trainer:
 
     def report(self, resolution: int, spent: float) -> None:
         """Log how much the averaged model uses its camera on sets it never saw."""
-        sets = self.test.subset(list(range(400)))
+        sets = self.test.subset(list(range(min(400, len(self.test)))))
         prior = self.measured()
         latents = encode_sets(prior, sets, resolution, seed=99)
         for t in (700, 900):
@@ -212,6 +230,8 @@ def train_mvdream(shards: list[Path], folder: Path, settings: MVDreamTraining, v
     while not agree(clock.fraction >= 1):
         low = agree(clock.fraction < settings.low_share)
         resolution = MINI.image_size // 2 if low else MINI.image_size
+        if resolution != trainer.resolution:
+            trainer.encode(resolution)
         until = clock.spent + settings.sync_seconds
         while clock.spent < until:
             trainer.train_step(resolution, cosine(clock.fraction, trainer.step, 60))

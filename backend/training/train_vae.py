@@ -121,8 +121,9 @@ def train_vae(sets: ViewSets, folder: Path, settings: VAETraining, held_back: in
                      10 * math.log10(4 * len(recent) / sum(recent)), psnr, std)  # fmt: skip
         if clock.spent - saved > 60 or clock.fraction >= 1:
             saved = clock.spent
-            save_checkpoint(checkpoint, {"model": vae.state_dict(), "average": averaged.model.state_dict(),
-                                         "optimizer": optimizer.state_dict(), "step": step, "spent": clock.spent})  # fmt: skip
+            state = {"model": vae.state_dict(), "average": averaged.model.state_dict()}
+            state |= {"optimizer": optimizer.state_dict(), "step": step, "spent": clock.spent}
+            save_checkpoint(checkpoint, state)
     psnr, std = reconstruction_psnr(averaged.model, test)
     averaged.model.register_to_config(scaling_factor=1 / std)
     averaged.model.save_pretrained(folder / "vae")
