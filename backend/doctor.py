@@ -155,12 +155,13 @@ def check_kernels() -> Iterator[Finding]:
     """Warp compiles our kernels on first use: it must import and be able to write its cache."""
     try:
         import warp
+
+        from dreamlift.rendering.warp_bridge import initialise
     except (ImportError, OSError) as error:
         yield Finding("warp", "problem", f"Warp cannot be imported: {error}", "Run: pip install -c constraints.txt .")
         return
-    warp.config.quiet = True
     try:
-        warp.init()
+        initialise()
         cache = Path(warp.config.kernel_cache_dir)
         with tempfile.NamedTemporaryFile(dir=_existing(cache)):
             pass

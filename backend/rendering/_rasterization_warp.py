@@ -8,13 +8,11 @@ like their bits, so the nearest triangle wins at full precision, and of equally 
 
 from __future__ import annotations
 
-import logging
-
 import torch
 import warp as wp
 from torch import Tensor
 
-wp.config.log_level = max(wp.config.log_level, logging.WARNING)  # no greeting on stdout: callers print JSON there
+from .warp_bridge import initialise
 
 NO_KEY = wp.constant(wp.int64(0x7FFFFFFFFFFFFFFF))
 
@@ -121,7 +119,7 @@ def draw(
     barycentrics = torch.zeros(pixels, 3, device=device)
     depths = torch.full((pixels,), torch.inf, device=device)
     if len(faces) and views:
-        wp.init()
+        initialise()
         stream = wp.stream_from_torch(torch.cuda.current_stream(device)) if device.type == "cuda" else None
         place = wp.device_from_torch(device)
         geometry = [
