@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from ..rendering.cameras import Cameras, harmonic_camera, mvdream_camera
+from . import published
 from .attention import use_multi_view_attention
-from .configs import MINI, MVDreamConfig
-from .tokenizer import WordTokenizer
+from .configs import MINI, MVDREAM_SD21, MVDreamConfig
+from .tokenizer import WordTokenizer, clip_tokenizer
 
 MINI_FOLDER = Path(__file__).parent.parent / "mini" / "mvdream"
 
@@ -246,6 +247,28 @@ class MVDreamPrior(nn.Module):
         prior.version = about["version"]
         prior.unet.to(memory_format=torch.channels_last)
         return prior
+
+    @classmethod
+    def from_published(cls, path: Path, config: MVDreamConfig = MVDREAM_SD21) -> MVDreamPrior:
+        """Read a published file, such as `sd-v2.1-base-4view.pt`, with CLIP's tokenizer from `tokenizer/` beside it.
+
+        Raises:
+            FileNotFoundError: The file or the tokenizer's folder is missing; says which.
+            CheckpointMismatch: Keys are missing, left over or misshaped; says which.
+        """
+        state = published.read_state_dict(path)
+        prior = cls.random(config)
+        prior.load_published(state)
+        prior.tokenizer, prior.version = clip_tokenizer(path.parent / "tokenizer", config), "published"
+        return prior
+
+    def load_published(self, state: dict[str, Tensor]) -> None:
+        """Take all weights from a state dict in the published layout; errors as in `from_published`."""
+        layers, levels = self.config.unet["layers_per_block"], len(self.config.vae["block_out_channels"])
+        published.load_exactly(self.unet, published.convert_unet(state, layers), "U-Net")
+        published.load_exactly(self.vae, published.convert_vae(state, levels), "VAE")
+        text = published.convert_openclip_text(state, self.config.text["num_hidden_layers"])
+        published.load_exactly(self.text_encoder, text, "text encoder")
 
     @classmethod
     def mini(cls, folder: Path = MINI_FOLDER) -> MVDreamPrior:

@@ -1,14 +1,18 @@
-"""Words to token ids for the mini text encoder: a closed vocabulary of whole words.
+"""Words to token ids: a closed vocabulary for the mini text encoder, CLIP's own tokenizer for the published models.
 
-Knows no objects: the words come with the weights. The published models use CLIP's own tokenizer instead.
+Knows no objects: the mini model's words come with its weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import CLIPTokenizer
+
+from .configs import MVDreamConfig
 
 _START, _END, _UNKNOWN = 0, 1, 2
 
@@ -44,3 +48,23 @@ class WordTokenizer:
             ids = [self._ids.get(word, _UNKNOWN) for word in self.split(prompt)][: self.length - 2]
             rows.append([_START, *ids] + [_END] * (self.length - 1 - len(ids)))
         return torch.tensor(rows)
+
+
+def clip_tokenizer(folder: Path, config: MVDreamConfig) -> Callable[[Sequence[str]], Tensor]:
+    """CLIP's tokenizer from a local folder (`vocab.json`, `merges.txt`), padded as the configuration says.
+
+    Raises:
+        FileNotFoundError: The folder lacks a file; says which.
+    """
+    for name in ("vocab.json", "merges.txt"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing; put CLIP's tokenizer files there.")
+    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    length, pad, end = (config.text[key] for key in ("max_position_embeddings", "pad_token_id", "eos_token_id"))
+
+    def encode(prompts: Sequence[str]) -> Tensor:
+        rows = [tokenizer(prompt, truncation=True, max_length=length)["input_ids"] for prompt in prompts]
+        rows = [row if row[-1] == end else [*row[:-1], end] for row in rows]
+        return torch.tensor([row + [pad] * (length - len(row)) for row in rows])
+
+    return encode

@@ -116,8 +116,8 @@ def orthogonal_views(azimuth: float, elevation: float, distance: float, fovy: fl
 def mvdream_camera(cameras: Cameras) -> Tensor:
     """The 16 numbers MVDream's camera embedding takes: c2w in its own axes, translation of unit length, row-major.
 
-    MVDream's azimuth is threestudio's plus 90 degrees (checkpoints.md, section 1): its world is ours turned by +90
-    degrees about z. Published weights saw cameras at unit distance, so the translation is normalised (+1e-8).
+    MVDream counts its azimuth from -y, so its 90 degrees is our 0, the object's front; its axes are ours
+    (checkpoints.md, section 1). Published weights saw cameras at unit distance, so the translation is normalised (+1e-8).
 
     Returns:
         (N, 16) float32.
