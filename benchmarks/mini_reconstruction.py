@@ -21,7 +21,7 @@ from PIL import Image
 
 from dreamlift.pipelines import mvdream, mvdream_previews
 from dreamlift.pipelines.context import Request, Stop
-from dreamlift.pipelines.mvdream_settings import MINI
+from dreamlift.pipelines.mvdream_settings import MINI, MvDreamSettings
 from dreamlift.rendering.cameras import Cameras, camera_rays, orbit
 from dreamlift.rendering.volume import volume_render
 from dreamlift.training.objects import ProceduralObject
@@ -32,13 +32,18 @@ PROMPTS = ("a red cube", "a blue ring", "a yellow chair", "a red car", "a green 
 
 
 class OraclePrior:
-    """Answers with pictures of one known object; a "latent" is the picture at half size, times three."""
+    """Answers with pictures of one known object, in the latents of a VAE.
+
+    Args:
+        item: The object.
+        vae: An AutoencoderKL whose latents to use; without one a "latent" is the picture at half size, times three.
+    """
 
     name, licence, commercial_use, image_size = "oracle", "none", True, 64
     alphas_cumprod = torch.linspace(0.9999, 0.0, 1000)
 
-    def __init__(self, item: ProceduralObject):
-        self.item = item
+    def __init__(self, item: ProceduralObject, vae=None):
+        self.item, self.vae = item, vae
         self.seconds = 0.0
 
     def unknown_words(self, prompt: str) -> list[str]:
@@ -52,15 +57,22 @@ class OraclePrior:
     def encode_images(self, images: torch.Tensor, generator=None) -> torch.Tensor:
         """Remembers the background, which the top left corner shows."""
         self.background = images.detach()[:, :, :1, :1]
-        return torch.nn.functional.avg_pool2d(images, 2) * 3
+        return self._latents(images, generator)
+
+    def _latents(self, images: torch.Tensor, generator=None) -> torch.Tensor:
+        if self.vae is None:
+            return torch.nn.functional.avg_pool2d(images, 2) * 3
+        posterior = self.vae.encode(images * 2 - 1).latent_dist
+        return (posterior.sample(generator) if generator else posterior.mean) * self.vae.config.scaling_factor
 
     def predict_x0(self, x_t, t, context, cameras: Cameras, views: int = 4) -> torch.Tensor:
         """The truth, whatever the noise."""
         start = time.perf_counter()
         count = len(x_t) // 2
         picture = over(render(self.item, cameras[:count], 64, 1), self.background)
+        answer = self._latents(picture).repeat(2, 1, 1, 1)
         self.seconds += time.perf_counter() - start
-        return torch.nn.functional.avg_pool2d(picture, 2).repeat(2, 1, 1, 1) * 3
+        return answer
 
 
 class QuietContext:
@@ -125,10 +137,10 @@ def measure(job: mvdream.Optimisation, item: ProceduralObject) -> tuple[dict[str
     return scores, sheet
 
 
-def reconstruct(prompt: str, settings, prior, seed: int) -> tuple[dict[str, float], torch.Tensor]:
-    """Optimise one prompt and measure."""
+def reconstruct(prompt: str, settings: MvDreamSettings, prior, seed: int) -> tuple[dict[str, float], torch.Tensor]:
+    """Optimise one prompt and measure. `prior` may be a whole prior, a VAE for the oracle, or None."""
     item = parse_prompt(prompt)
-    prior = prior or OraclePrior(item)
+    prior = OraclePrior(item, prior) if not hasattr(prior, "unet") else prior
     request = Request(prompt=prompt, seed=seed)
     context = QuietContext()
     condition = mvdream.encode_condition(prior, request, settings)
@@ -152,6 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", nargs="*", default=PROMPTS)
     parser.add_argument("--prior", type=Path, help="folder of a trained prior; without it the oracle")
+    parser.add_argument("--vae", type=Path, help="folder of an AutoencoderKL for the oracle's latents")
     parser.add_argument("--steps", type=int, default=MINI.steps)
     parser.add_argument("--cfg", type=float, default=MINI.guidance.scale)
     parser.add_argument("--seed", type=int, default=0)
@@ -164,6 +177,10 @@ def main() -> None:
         from dreamlift.priors.mvdream import MVDreamPrior
 
         prior = MVDreamPrior.from_folder(args.prior).requires_grad_(False).eval()
+    elif args.vae:
+        from diffusers import AutoencoderKL
+
+        prior = AutoencoderKL.from_pretrained(args.vae).requires_grad_(False).eval()
     rows, sheets = {}, []
     for prompt in args.prompts:
         rows[prompt], sheet = reconstruct(prompt, settings, prior, args.seed)

@@ -64,6 +64,10 @@ class PipelineDescription:
     image_roles: tuple[str, ...] = ()
 
 
+def _defaults(mini: Scalar, full: Scalar) -> dict[str, Scalar]:
+    return {"mini": mini, "full": full, "full-plain": full, "full-legacy": full}
+
+
 PIPELINES: dict[str, PipelineDescription] = {
     "mvdream": PipelineDescription(
         name="mvdream",
@@ -72,13 +76,15 @@ PIPELINES: dict[str, PipelineDescription] = {
         presets=(
             PresetDescription("mini", "Mini", "The embedded small model. Simple objects in a minute, without a GPU."),
             PresetDescription("full", "Full", "The published model. Needs its weights and a CUDA GPU."),
+            PresetDescription("full-plain", "Full, unlit", "As Full, without shading: the published plain preset."),
+            PresetDescription("full-legacy", "Full, as released", "As Full, with the released code's elevations."),
         ),
         settings=(
             SettingDescription(
                 "steps",
                 "Steps",
                 "int",
-                {"mini": 300, "full": 10000},
+                _defaults(300, 10000),
                 low=10,
                 high=50000,
                 help="Optimisation steps. Fewer are faster and rougher.",
@@ -87,7 +93,7 @@ PIPELINES: dict[str, PipelineDescription] = {
                 "guidance_scale",
                 "Prompt Strength",
                 "float",
-                {"mini": 4.0, "full": 50.0},
+                _defaults(4.0, 50.0),
                 low=1.0,
                 high=100.0,
                 help="Classifier-free guidance. Higher follows the prompt more closely, with stronger colours.",
@@ -96,7 +102,7 @@ PIPELINES: dict[str, PipelineDescription] = {
                 "triangles",
                 "Triangles",
                 "int",
-                {"mini": 8000, "full": 20000},
+                _defaults(8000, 20000),
                 low=100,
                 high=200000,
                 help="The finished mesh has about this many triangles, or fewer where it needs fewer.",
@@ -105,7 +111,7 @@ PIPELINES: dict[str, PipelineDescription] = {
                 "texture_size",
                 "Texture",
                 "choice",
-                {"mini": 1024, "full": 2048},
+                _defaults(1024, 2048),
                 choices=(512, 1024, 2048),
                 unit="px",
                 help="Width and height of the base colour texture.",
@@ -114,7 +120,7 @@ PIPELINES: dict[str, PipelineDescription] = {
                 "size_m",
                 "Size",
                 "float",
-                {"mini": 1.0, "full": 1.0},
+                _defaults(1.0, 1.0),
                 low=0.001,
                 high=1000.0,
                 unit="m",

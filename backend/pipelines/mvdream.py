@@ -72,13 +72,19 @@ def plan(request: Request, device: torch.device) -> list[StagePlan]:
     return [*stages, StagePlan("asset", FINISH_STEPS, last, memory)]
 
 
-def run(request: Request, context: Context, prior: MVDreamPrior | None = None) -> Asset:
+def run(
+    request: Request,
+    context: Context,
+    prior: MVDreamPrior | None = None,
+    settings: MvDreamSettings | None = None,
+) -> Asset:
     """Make an object from a prompt.
 
     Args:
         request: Prompt, preset and settings.
         context: Device, progress, previews, checkpoints and the wish to stop.
         prior: The multi-view denoiser; None loads the preset's weights.
+        settings: Every number; None takes the preset's with the request's overrides.
 
     Returns:
         The finished asset.
@@ -88,7 +94,7 @@ def run(request: Request, context: Context, prior: MVDreamPrior | None = None) -
         Stopped: The context asked for CANCEL or PAUSE; a PAUSE left a checkpoint.
     """
     started = time.monotonic()
-    settings = settings_for(request)
+    settings = settings or settings_for(request)
     prior = prior or load_prior(request, str(context.device))
     check_words(prior, request.prompt, context)
     condition = encode_condition(prior, request, settings)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from dreamlift.distillation.mv_sds import Guidance
 from dreamlift.distillation.schedules import Schedule, constant, ramp
@@ -18,7 +17,8 @@ from dreamlift.rendering.volume import VolumeSettings
 from dreamlift.representations.density_field import DensityFieldSettings
 from dreamlift.representations.sdf_grid import SdfGridSettings
 
-from .context import Request, RequestError
+from . import catalog
+from .context import Request
 
 NEGATIVE_PROMPT = (
     "ugly, bad anatomy, blurry, pixelated obscure, unnatural colors, poor lighting, dull, and unclear, cropped, "
@@ -122,7 +122,7 @@ class AssetSettings:
 
     grid: int = 256
     triangles: int = 20000
-    texture_size: int = 1024
+    texture_size: int = 2048
     size_m: float = 1.0
 
 
@@ -140,7 +140,7 @@ class MvDreamSettings:
         weights: Losses beside MV-SDS.
         background: What is behind the object.
         optimiser: AdamW's numbers.
-        softness: Softness of an SDF grid's surface, world units, by step, on a logarithmic scale; None for density.
+        softness: Logarithm of an SDF grid's softness in world units, by step; None for a density field.
         negative_prompt: Used where the request has none.
         asset: The finished object.
         preview_grid: Grid points along an edge for preview meshes.
@@ -222,16 +222,16 @@ MINI = MvDreamSettings(
     highest_t=ramp(0, 0.98, 0.5, 240),
     weights=LossWeights(
         sparsity=constant(40.0),
-        opaque=Schedule(((0, 0.0), (90, 0.0), (91, 10.0), (300, 20.0))),
-        eikonal=constant(300.0),
-        laplacian=constant(1e5),
+        opaque=Schedule(((0, 0.0), (180, 0.0), (181, 10.0), (300, 20.0))),  # earlier, it closes holes for good
+        eikonal=constant(150.0),
+        laplacian=constant(3e4),
         colour_variation=constant(30.0),
     ),
     background=BackgroundSettings(learned=False, random_probability=1.0, random_range=(0.2, 0.8), grey=True),
     optimiser=OptimiserSettings(eps=1e-8, weight_decay=0.0, rate=ramp(210, 1.0, 0.15, 300)),
-    softness=ramp(0, math.log(0.3), math.log(0.02), 240),
+    softness=ramp(0, math.log(0.15), math.log(0.012), 240),
     negative_prompt="",
-    asset=AssetSettings(grid=96, triangles=8000, texture_size=512),
+    asset=AssetSettings(grid=96, triangles=8000, texture_size=1024),
     preview_grid=56,
     preview_resolution=64,
 )
@@ -243,15 +243,6 @@ PRESETS: Mapping[str, MvDreamSettings] = {
     "full-legacy": FULL_LEGACY,
 }
 
-# Key: type, least, most. The same keys are described for people in `catalog`.
-_LIMITS: Mapping[str, tuple[type, float, float]] = {
-    "steps": (int, 10, 100_000),
-    "guidance_scale": (float, 1.0, 200.0),
-    "triangles": (int, 100, 2_000_000),
-    "texture_size": (int, 128, 8192),
-    "size_m": (float, 0.001, 1000.0),
-}
-
 
 def settings_for(request: Request) -> MvDreamSettings:
     """The request's preset with the request's overrides.
@@ -259,32 +250,10 @@ def settings_for(request: Request) -> MvDreamSettings:
     Raises:
         RequestError: The preset or a setting is not known, or a value is out of range; says what would do.
     """
-    if request.preset not in PRESETS:
-        remedy = f"Use one of {', '.join(PRESETS)}."
-        raise RequestError("unknown_preset", f"MVDream has no preset {request.preset!r}.", remedy, {"preset": "mini"})
-    settings = PRESETS[request.preset]
-    values = {key: checked(key, value) for key, value in request.settings.items()}
+    catalog.check(request.pipeline, request.preset, request.settings)
+    settings, values = PRESETS[request.preset], dict(request.settings)
     if "steps" in values:
         settings = settings.with_steps(values.pop("steps"))
     if "guidance_scale" in values:
-        settings = replace(settings, guidance=replace(settings.guidance, scale=values.pop("guidance_scale")))
+        settings = replace(settings, guidance=replace(settings.guidance, scale=float(values.pop("guidance_scale"))))
     return replace(settings, asset=replace(settings.asset, **values))
-
-
-def checked(key: str, value: Any) -> int | float:
-    """A setting's value in its own type.
-
-    Raises:
-        RequestError: The key is not known, or the value is no number or out of range.
-    """
-    if key not in _LIMITS:
-        remedy = f"Leave it out, or use one of {', '.join(_LIMITS)}."
-        raise RequestError("unknown_setting", f"MVDream has no setting {key!r}.", remedy)
-    kind, least, most = _LIMITS[key]
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not least <= value <= most or kind(value) != value:
-        what = f"{key} must be {'a whole number' if kind is int else 'a number'} from {least} to {most}, not {value!r}."
-        remedy = "Change it in the settings."
-        suggestion = {key: kind(min(max(value, least), most))} if number and value == value else None
-        raise RequestError("bad_setting", what, remedy, suggestion)
-    return kind(value)
