@@ -22,7 +22,8 @@ import numpy as np
 import psutil
 import zmq
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "faults"))
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path[:0] = [str(TESTS / "faults"), str(TESTS / "unit" / "protocol")]
 from fuzzing import Fuzzer  # noqa: E402
 from service_process import ServiceProcess  # noqa: E402
 

@@ -6,16 +6,12 @@ Knows the examples of every message and msgpack. Draws everything from one seede
 from __future__ import annotations
 
 import random
-import sys
-from pathlib import Path
 
 import msgpack
 import numpy as np
+from wire_examples import EXAMPLES
 
 from dreamlift.protocol import codec, limits, messages
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "protocol"))
-from wire_examples import EXAMPLES  # noqa: E402
 
 ODD_VALUES = [None, True, -1, 0, 2**31, 2**63, -(2**63), 1.5, float("nan"), float("inf"), "", "../../etc/passwd", "\0"]
 ODD_VALUES += ["x" * 9000, [], [[]], {}, {"a": {}}, b"bytes", "hello", [1, 2, 3], 2**53 + 1]
