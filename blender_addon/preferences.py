@@ -9,8 +9,6 @@ import bpy
 from bpy.props import BoolProperty, FloatProperty, IntProperty, StringProperty
 
 from . import state
-from .client.servers import THIS_COMPUTER
-from .local_backend import BackendState
 
 
 class DreamliftPreferences(bpy.types.AddonPreferences):
@@ -75,22 +73,19 @@ def _draw_servers(layout, app) -> None:
     box = layout.box()
     box.label(text="Servers", icon="NETWORK_DRIVE")
     column = box.column(align=True)
-    for name in app.session.servers.names():
-        row = column.row(align=True)
-        in_use = name == app.session.servers.in_use
-        choose = row.operator(
-            "dreamlift.use_server", text=name, icon="RADIOBUT_ON" if in_use else "RADIOBUT_OFF", depress=in_use
-        )
-        choose.name = name
-        row.operator("dreamlift.test_server", text="Test").name = name
-        if name != THIS_COMPUTER:
-            row.operator("dreamlift.remove_server", text="", icon="X").name = name
-        test = app.session.tests.get(name)
-        if test is not None:
+    for server in app.snapshot.servers:
+        row = column.split(factor=0.8, align=True)
+        icon = "RADIOBUT_ON" if server.in_use else "RADIOBUT_OFF"
+        row.operator("dreamlift.use_server", text=server.name, icon=icon, depress=server.in_use).name = server.name
+        tools = row.row(align=True)
+        tools.operator("dreamlift.test_server", text="Test").name = server.name
+        if server.can_remove:
+            tools.operator("dreamlift.remove_server", text="", icon="X").name = server.name
+        if server.answer:
             answer = column.row()
-            answer.alert = test.ok is False
-            answer.label(text=test.text, icon={None: "TIME", True: "CHECKMARK", False: "ERROR"}[test.ok])
-    row = box.row(align=True)
+            answer.alert = server.ok is False
+            answer.label(text=server.answer, icon={None: "TIME", True: "CHECKMARK", False: "ERROR"}[server.ok])
+    row = box.split(factor=0.8, align=True)
     row.prop(bpy.context.window_manager.dreamlift, "pairing", text="", placeholder="Paste a pairing string")
     row.operator("dreamlift.add_server", text="Add Server", icon="ADD")
     box.label(text="On the other computer: dreamlift serve, then dreamlift keys add NAME")
@@ -105,7 +100,7 @@ def _draw_backend(layout, preferences, app) -> None:
     column.prop(preferences, "port")
     column.prop(preferences, "start_with_blender")
     row = box.row(align=True)
-    if app.backend.state is BackendState.RUNNING:
+    if app.snapshot.backend_runs:
         row.operator("dreamlift.stop_backend", icon="PAUSE")
     else:
         row.operator("dreamlift.start_backend", icon="PLAY")

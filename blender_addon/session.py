@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 LIST_SECONDS = 10.0  # how often the list is asked for again while somebody else's job runs
 LIST_LENGTH = 50
+GETTING_WARM_SECONDS = 3.0  # how often the devices are asked for again while one starts
 TEST_SECONDS = 6.0
 
 
@@ -65,7 +66,7 @@ class Session:
         self._results: dict[str, bytes] = {}
         self._waiting: set[tuple[str, str]] = set()
         self._ended: list[Job] = []
-        self._listed = float("-inf")
+        self._listed = self._refreshed = float("-inf")
         self.allowed = True  # whether Blender lets extensions use the network
         self.connection = self._connect()
 
@@ -105,6 +106,8 @@ class Session:
             self._tick_tests(now)
         if self.connection.conversation.ready and now - self._listed > LIST_SECONDS and self._somebody_elses():
             self._list(now)
+        if self.connection.conversation.ready and now - self._refreshed > GETTING_WARM_SECONDS and self._gets_warm():
+            self._refresh(now)
 
     def close(self) -> None:
         """Say goodbye; afterwards no socket and no libzmq thread is left."""
@@ -197,6 +200,7 @@ class Session:
         self._downloads.clear()
         self._results.clear()
         self._waiting.clear()
+        self._listed = self._refreshed = float("-inf")
         self.connection = self._connect()
         self.changes += 1
 
@@ -235,7 +239,8 @@ class Session:
     def _take(self, event: events.Event, now: float) -> None:
         self.changes += 1
         if isinstance(event, events.ServerReady):
-            self._list(now)
+            if now - self._listed > 1.0:  # not for an answer to `refresh` right after the list
+                self._list(now)
         elif isinstance(event, events.Answered):
             self._take_answer(event)
         elif isinstance(event, events.Refused):
@@ -295,6 +300,7 @@ class Session:
             self._forget(job_id)
         elif job.state is JobState.FINISHED and job.here and not job.committed:
             self.fetch_result(job)
+            self._refresh(now)  # the server now knows how long it took
         elif job.state in (JobState.FAILED, JobState.CANCELLED) and job.here:
             self._ended.append(job)
 
@@ -315,6 +321,13 @@ class Session:
     def _list(self, now: float) -> None:
         self._listed = now
         self.connection.conversation.list_jobs(LIST_LENGTH, thumbnails=False)
+
+    def _refresh(self, now: float) -> None:
+        self._refreshed = now
+        self.connection.conversation.refresh()
+
+    def _gets_warm(self) -> bool:
+        return any(device.state == "starting" for device in self.welcome.devices)
 
     def _follow(self, job: Job) -> None:
         """Watch a job of this file, or fetch what it made."""

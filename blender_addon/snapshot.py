@@ -93,6 +93,17 @@ class Row:
 
 
 @dataclass(frozen=True)
+class ServerRow:
+    """A line of the preferences' server list; `answer` is what its test said, `ok` None while that runs."""
+
+    name: str
+    in_use: bool
+    can_remove: bool
+    answer: str = ""
+    ok: bool | None = None
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """Everything that is drawn."""
 
@@ -109,6 +120,8 @@ class Snapshot:
     can_generate: bool = False
     running: RunningView | None = None
     rows: tuple[Row, ...] = ()
+    servers: tuple[ServerRow, ...] = ()
+    backend_runs: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,17 +175,32 @@ def build(session: Session, around: Surroundings) -> Snapshot:
         can_generate=online and preset is not None,
         running=_running(session, running, around) if running else None,
         rows=tuple(_row(job) for job in session.book),
+        servers=tuple(_server(session, name) for name in session.servers.names()),
+        backend_runs=around.backend is BackendState.RUNNING,
     )
 
 
 def _forecast(session: Session, preset: Preset) -> str:
     """ "45 s · CPU · next": measured time on this server, where it runs, when it starts."""
-    waiting = sum(1 for job in session.book if job.is_active)
-    when = "starts at once" if not waiting else words.queue_line(waiting).lower()
-    device = session.welcome.devices[0].name if session.welcome.devices else "no device"
+    active = [job for job in session.book if job.is_active]
+    devices = session.welcome.devices
+    queued = sum(1 for job in active if job.state in (None, JobState.QUEUED))
+    when = "starts at once" if len(active) < len(devices) else words.queue_line(queued).lower()
+    device = devices[0].name if devices else "no device"
     short = device if len(device) <= 14 else device[:13] + "…"
     seconds = f"{words.duration(preset.seconds)} · " if preset.seconds else ""
     return f"{seconds}{short} · {when}"
+
+
+def _server(session: Session, name: str) -> ServerRow:
+    test = session.tests.get(name)
+    return ServerRow(
+        name=name,
+        in_use=name == session.servers.in_use,
+        can_remove=name != THIS_COMPUTER,
+        answer=test.text if test else "",
+        ok=test.ok if test else None,
+    )
 
 
 def _card(session: Session, around: Surroundings) -> Card | None:

@@ -8,6 +8,8 @@ from ..properties.settings import FIELDS, SIZE_KEY
 from ..snapshot import Snapshot
 from .shared import SidebarPanel, draw_card
 
+MOST_BUTTONS = 3  # beside each other at the default width; more go into a menu
+
 
 class DREAMLIFT_PT_generate(SidebarPanel, bpy.types.Panel):
     """Describe an object and make it"""
@@ -61,11 +63,18 @@ def _draw_choices(layout, shown: Snapshot) -> None:
         for pipeline in shown.pipelines:
             choose = row.operator("dreamlift.choose", text=pipeline.label, depress=pipeline.name == shown.pipeline)
             choose.pipeline, choose.preset, choose.help = pipeline.name, pipeline.presets[0].name, pipeline.help
-    if len(shown.presets) > 1:
-        row = layout.row(align=True)
-        for preset in shown.presets:
-            choose = row.operator("dreamlift.choose", text=preset.label, depress=preset.name == shown.preset)
-            choose.pipeline, choose.preset, choose.help = shown.pipeline, preset.name, preset.help
+    if len(shown.presets) > MOST_BUTTONS:
+        label = next(preset.label for preset in shown.presets if preset.name == shown.preset)
+        layout.menu("DREAMLIFT_MT_presets", text=label, icon="PRESET")
+    elif len(shown.presets) > 1:
+        draw_presets(layout.row(align=True), shown)
+
+
+def draw_presets(layout, shown: Snapshot) -> None:
+    """One button for each preset, the chosen one pressed."""
+    for preset in shown.presets:
+        choose = layout.operator("dreamlift.choose", text=preset.label, depress=preset.name == shown.preset)
+        choose.pipeline, choose.preset, choose.help = shown.pipeline, preset.name, preset.help
 
 
 def _draw_options(layout, fields, shown: Snapshot) -> None:
@@ -83,4 +92,17 @@ def _draw_options(layout, fields, shown: Snapshot) -> None:
     column.prop(fields, "negative_prompt")
 
 
-CLASSES = (DREAMLIFT_PT_generate,)
+class DREAMLIFT_MT_presets(bpy.types.Menu):
+    """How much work goes into the object"""
+
+    bl_idname = "DREAMLIFT_MT_presets"
+    bl_label = "Preset"
+
+    def draw(self, _context):
+        """All presets of the chosen pipeline."""
+        app = state.current()
+        if app is not None:
+            draw_presets(self.layout, app.snapshot)
+
+
+CLASSES = (DREAMLIFT_PT_generate, DREAMLIFT_MT_presets)

@@ -68,15 +68,18 @@ class DREAMLIFT_PT_jobs(SidebarPanel, bpy.types.Panel):
         app = state.current()
         return app is not None and bool(app.snapshot.rows)
 
-    def draw(self, context):
-        """The list with its menu, then the selected job's error."""
-        window = context.window_manager.dreamlift
-        row = self.layout.row()
-        row.template_list("DREAMLIFT_UL_jobs", "", window, "rows", window, "row_index", rows=4, maxrows=8)
+    def draw_header_preset(self, context):
+        """The selected job's menu; in the header, because beside the list it would take a fifth of the width."""
         chosen = selected(context)
-        side = row.column(align=True)
-        side.enabled = chosen is not None and bool(chosen.job_id)
-        side.menu("DREAMLIFT_MT_job", text="", icon="DOWNARROW_HLT")
+        row = self.layout.row()
+        row.enabled = chosen is not None and bool(chosen.job_id)
+        row.menu("DREAMLIFT_MT_job", text="Actions")
+
+    def draw(self, context):
+        """The list, then what the selected job needs."""
+        window = context.window_manager.dreamlift
+        self.layout.template_list("DREAMLIFT_UL_jobs", "", window, "rows", window, "row_index", rows=3, maxrows=6)
+        chosen = selected(context)
         if chosen is None:
             return
         if chosen.can_resume:

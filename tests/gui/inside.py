@@ -1,0 +1,432 @@
+"""Runs in a Blender with a window: installs the built zip and plays every scenario, driven by a timer.
+
+    blender --factory-startup --python tests/gui/inside.py -- ZIP FOLDER
+
+A scenario is a generator; it yields to let Blender live. What it cannot do itself (pictures of the screen, killing the
+server) it asks of the process outside with a file in FOLDER: ask.json, taken away when done. Ends with report.json.
+"""
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from importlib import import_module
+from pathlib import Path
+
+import bpy
+
+NAME = "bl_ext.user_default.dreamlift"
+ZIP, FOLDER = sys.argv[sys.argv.index("--") + 1 :][:2]
+FOLDER = Path(FOLDER)
+REPORT = {}
+
+
+class Said(logging.Handler):
+    """Keeps what the extension logged as error."""
+
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.records = []
+
+    def emit(self, record):
+        self.records.append(record.getMessage())
+
+
+SAID = Said()
+logging.getLogger("bl_ext").addHandler(SAID)
+
+
+def part(name):
+    return import_module(f"{NAME}.{name}")
+
+
+def app():
+    return part("state").current()
+
+
+def until(condition, seconds=20.0, what="it"):
+    """Let Blender live until the condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not happen in {seconds} s; snapshot {app().snapshot}")
+        yield
+
+
+def pause(seconds):
+    end = time.monotonic() + seconds
+    yield from until(lambda: time.monotonic() > end, seconds + 5)
+
+
+def ask(**wish):
+    """Something only the process outside can do; waits until it is done."""
+    path = FOLDER / "ask.json"
+    unfinished = FOLDER / "ask.new"
+    unfinished.write_text(json.dumps(wish))
+    os.replace(unfinished, path)
+    yield from until(lambda: not path.exists(), 60, f"the outside's {wish}")
+
+
+def shot(name):
+    yield from pause(0.7)
+    yield from ask(do="shot", name=name)
+
+
+def window():
+    return bpy.context.window_manager.windows[0]
+
+
+def view3d():
+    """What `temp_override` needs for operators of the 3D viewport."""
+    area = next(area for area in window().screen.areas if area.type == "VIEW_3D")
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    return {"window": window(), "area": area, "region": region}
+
+
+def press(operator, **values):
+    with bpy.context.temp_override(**view3d()):
+        return operator(**values)
+
+
+def show_sidebar():
+    area = view3d()["area"]
+    area.spaces[0].show_region_ui = True
+    yield from pause(0.5)
+    for region in area.regions:
+        if region.type == "UI":
+            region.active_panel_category = "Dreamlift"
+            region.tag_redraw()
+    yield from pause(0.3)
+
+
+def online():
+    yield from until(lambda: app().snapshot.can_generate, what="the connection")
+
+
+def fresh_file():
+    press(bpy.ops.wm.read_homefile, app_template="")
+    yield from pause(0.3)
+    yield from show_sidebar()
+    yield from online()
+
+
+def generate(prompt):
+    fields = bpy.context.scene.dreamlift
+    fields.prompt = prompt
+    assert press(bpy.ops.dreamlift.generate) == {"FINISHED"}
+    job = next(iter(app().session.book))
+    yield from until(lambda: job.id, what="acceptance")
+    return job
+
+
+def live_object(job):
+    return next((each for each in bpy.data.objects if each.get("dreamlift_job") == job.id), None)
+
+
+def triangles(job):
+    found = live_object(job)
+    return len(found.data.polygons) if found else 0
+
+
+def first_mesh(job):
+    yield from until(lambda: triangles(job) > 0, what="the first mesh")
+
+
+def growth(job):
+    count = triangles(job)
+    yield from until(lambda: triangles(job) not in (0, count), what="growth")
+
+
+def end(job):
+    if not job.state.is_terminal:
+        press(bpy.ops.dreamlift.command, job_id=job.id, command="CANCEL")
+    yield from until(lambda: job.state.is_terminal, what="the end")
+
+
+# -- scenarios, in this order ----------------------------------------------------------------------
+
+
+def the_first_run_says_what_to_do():
+    yield from show_sidebar()
+    yield from until(lambda: app().snapshot.card and "online" in app().snapshot.card.title, what="the card")
+    yield from shot("allow_online")
+    bpy.context.preferences.system.use_online_access = True
+    yield from until(lambda: app().snapshot.card and "Welcome" in app().snapshot.card.title, what="the card")
+    yield from shot("first_run")
+
+
+def the_backend_starts_with_one_button():
+    part("preferences").get().command = os.environ["DREAMLIFT_TEST_COMMAND"]
+    press(bpy.ops.dreamlift.start_backend)
+    yield from pause(0.4)
+    yield from shot("starting")
+    yield from online()
+    bpy.context.scene.dreamlift.prompt = "A red mushroom"
+    yield from shot("ready")
+
+
+def it_can_be_stopped_again():
+    press(bpy.ops.dreamlift.stop_backend)
+    yield from until(lambda: not app().snapshot.online, 20, what="the end of the connection")
+    yield from ask(do="start server")
+    yield from until(lambda: app().snapshot.can_generate, 30, what="the other server")
+
+
+def an_object_grows_where_the_cursor_is():
+    yield from fresh_file()
+    bpy.context.scene.cursor.location = (1.5, -1, 0)
+    cube = bpy.data.objects["Cube"]
+    active, selected = bpy.context.view_layer.objects.active, cube.select_get()
+    job = yield from generate("A red mushroom in 12 s")
+    yield from first_mesh(job)
+    yield from growth(job)
+    yield from until(lambda: app().snapshot.running.icons, what="the views")
+    yield from shot("running")
+    assert tuple(live_object(job).location) == (1.5, -1, 0)
+    assert bpy.context.view_layer.objects.active == active and cube.select_get() == selected
+    yield from until(lambda: job.committed, 30, "the commit")
+    yield from shot("finished")
+
+
+def one_undo_step_takes_the_result_back_and_one_brings_it_again():
+    yield from fresh_file()
+    job = yield from generate("A red mushroom in 3 s")
+    yield from until(lambda: job.committed, 30, "the commit")
+    yield from pause(0.3)
+    material = live_object(job).data.materials[0].name
+    count = triangles(job)
+    press(bpy.ops.ed.undo)
+    yield from pause(0.3)
+    assert live_object(job) is None or live_object(job).data.materials[0].name != material
+    press(bpy.ops.ed.redo)
+    yield from pause(0.3)
+    assert triangles(job) == count and live_object(job).data.materials[0].name == material
+
+
+def undo_while_it_streams_keeps_the_geometry():
+    yield from fresh_file()
+    job = yield from generate("A red mushroom in 20 s of 20000 triangles")
+    yield from first_mesh(job)
+    cube = bpy.data.objects["Cube"]
+    cube.location.x = 4
+    press(bpy.ops.ed.undo_push, message="Move the cube")
+    cube.location.x = 5
+    press(bpy.ops.ed.undo_push, message="Move it again")
+    yield from growth(job)
+    yield from growth(job)
+    count, uid = triangles(job), live_object(job).session_uid
+    press(bpy.ops.ed.undo)
+    assert bpy.data.objects["Cube"].location.x == 4, "the artist's own undo works"
+    assert triangles(job) >= count, f"the geometry fell back to {triangles(job)} from {count}"
+    assert live_object(job).session_uid == uid
+    press(bpy.ops.ed.redo)
+    assert bpy.data.objects["Cube"].location.x == 5 and triangles(job) >= count
+    yield from growth(job)
+    yield from end(job)
+
+
+def undo_past_its_creation_takes_it_away_and_redo_brings_it_back():
+    yield from fresh_file()
+    bpy.data.objects["Cube"].location.x = 4
+    press(bpy.ops.ed.undo_push, message="Move the cube")
+    job = yield from generate("A red mushroom in 25 s")
+    yield from first_mesh(job)
+    yield from pause(0.3)
+    press(bpy.ops.ed.undo)
+    assert live_object(job) is None
+    yield from until(lambda: app().snapshot.running.can_put_back, what="the offer")
+    yield from shot("deleted")
+    press(bpy.ops.ed.redo)
+    yield from until(lambda: not app().snapshot.running.can_put_back, what="its return")
+    yield from growth(job)
+    yield from end(job)
+
+
+def edit_mode_holds_it_and_says_so():
+    yield from fresh_file()
+    job = yield from generate("A red mushroom in 30 s")
+    yield from first_mesh(job)
+    bpy.context.view_layer.objects.active = live_object(job)
+    press(bpy.ops.object.mode_set, mode="EDIT")
+    yield from until(lambda: "edit" in app().snapshot.running.hold, what="the message")
+    yield from shot("edit_mode")
+    press(bpy.ops.object.mode_set, mode="OBJECT")
+    yield from until(lambda: not app().snapshot.running.hold, what="going on")
+    yield from growth(job)
+    yield from end(job)
+
+
+def a_deleted_object_is_put_back_and_undo_of_the_deletion_works_too():
+    yield from fresh_file()
+    job = yield from generate("A red mushroom in 30 s")
+    yield from first_mesh(job)
+    for each in bpy.context.selected_objects:
+        each.select_set(False)
+    live_object(job).select_set(True)
+    press(bpy.ops.object.delete)
+    press(bpy.ops.ed.undo_push, message="Delete")
+    yield from until(lambda: app().snapshot.running.can_put_back, what="the offer")
+    press(bpy.ops.ed.undo)
+    yield from until(lambda: triangles(job) and not app().snapshot.running.can_put_back, what="its return by undo")
+    press(bpy.ops.ed.redo)
+    yield from until(lambda: app().snapshot.running.can_put_back, what="the offer again")
+    press(bpy.ops.dreamlift.put_back, job_id=job.id)
+    yield from until(lambda: triangles(job), what="its return by the button")
+    yield from growth(job)
+    yield from end(job)
+
+
+def loading_a_file_while_it_streams_finds_the_job_again():
+    yield from fresh_file()
+    job = yield from generate("A red mushroom in 14 s")
+    yield from first_mesh(job)
+    path = str(FOLDER / "streaming.blend")
+    press(bpy.ops.wm.save_as_mainfile, filepath=path)
+    yield from fresh_file()
+    assert live_object(job) is None
+    yield from until(lambda: app().snapshot.running and not app().snapshot.running.is_here, what="the other file's job")
+    press(bpy.ops.wm.open_mainfile, filepath=path)
+    yield from until(lambda: triangles(job), what="its object")
+    yield from growth(job)
+    yield from until(lambda: job.committed, 40, "the commit")
+
+
+def a_render_in_the_background_holds_it():
+    yield from fresh_file()
+    scene = bpy.context.scene
+    scene.render.engine = "CYCLES"
+    scene.cycles.samples, scene.render.resolution_percentage = 48, 30
+    job = yield from generate("A red mushroom in 90 s")
+    yield from first_mesh(job)
+    with bpy.context.temp_override(**view3d()):
+        bpy.ops.render.render("INVOKE_DEFAULT")
+    yield from until(lambda: bpy.app.is_job_running("RENDER"), what="the render")
+    yield from until(lambda: "renders" in app().snapshot.running.hold, what="the message")
+    yield from until(lambda: not bpy.app.is_job_running("RENDER"), 120, what="the render's end")
+    yield from growth(job)
+    yield from end(job)
+
+
+def cancel_takes_it_away():
+    yield from fresh_file()
+    job = yield from generate("A red mushroom in 30 s")
+    yield from first_mesh(job)
+    yield from end(job)
+    yield from until(lambda: live_object(job) is None, what="the removal")
+    yield from until(lambda: app().snapshot.running is None, what="the panel's end")
+    yield from shot("cancelled")
+
+
+def a_server_that_is_killed_and_comes_back_loses_nothing():
+    yield from fresh_file()
+    job = yield from generate("A red mushroom in 15 s")
+    yield from first_mesh(job)
+    yield from ask(do="kill server")
+    yield from until(lambda: app().snapshot.card and "lost" in app().snapshot.card.title, 25, "the message")
+    yield from shot("connection_lost")
+    yield from ask(do="start server")
+    yield from until(lambda: app().snapshot.card is None, 30, "the connection")
+    yield from until(lambda: job.committed, 60, "the commit")
+    assert [each.get("dreamlift_job") for each in bpy.data.objects].count(job.id) == 1
+
+
+def an_error_stands_below_the_list_with_what_mends_it():
+    yield from fresh_file()
+    job = yield from generate("A thing that fails")
+    yield from until(lambda: job.state and job.state.value == "failed", what="the failure")
+    index = [row.job_id for row in app().snapshot.rows].index(job.id)
+    bpy.context.window_manager.dreamlift.row_index = index
+    yield from pause(0.5)
+    yield from shot("error")
+
+
+def the_preferences_show_servers_and_backend():
+    with bpy.context.temp_override(window=window()):
+        bpy.ops.dreamlift.show_servers()
+    yield from pause(1.0)
+    bpy.ops.dreamlift.test_server(name="This Computer")
+    yield from until(lambda: app().session.tests["This Computer"].ok is not None, what="the test's answer")
+    assert app().session.tests["This Computer"].ok, app().session.tests["This Computer"].text
+    yield from pause(0.5)
+    yield from shot("preferences")
+    other = bpy.context.window_manager.windows[-1]
+    with bpy.context.temp_override(window=other):
+        bpy.ops.wm.window_close()
+    yield
+
+
+def no_python_thread_was_started_and_no_error_logged():
+    import threading
+
+    yield
+    others = [each for each in threading.enumerate() if each is not threading.main_thread()]
+    assert not others, others
+    assert not SAID.records, SAID.records
+
+
+SCENARIOS = (
+    the_first_run_says_what_to_do,
+    the_backend_starts_with_one_button,
+    it_can_be_stopped_again,
+    an_object_grows_where_the_cursor_is,
+    one_undo_step_takes_the_result_back_and_one_brings_it_again,
+    undo_while_it_streams_keeps_the_geometry,
+    undo_past_its_creation_takes_it_away_and_redo_brings_it_back,
+    edit_mode_holds_it_and_says_so,
+    a_deleted_object_is_put_back_and_undo_of_the_deletion_works_too,
+    loading_a_file_while_it_streams_finds_the_job_again,
+    a_render_in_the_background_holds_it,
+    cancel_takes_it_away,
+    a_server_that_is_killed_and_comes_back_loses_nothing,
+    an_error_stands_below_the_list_with_what_mends_it,
+    the_preferences_show_servers_and_backend,
+    no_python_thread_was_started_and_no_error_logged,
+)
+
+
+def play():
+    """All scenarios, one after another; a failed one does not stop the rest."""
+    chosen = os.environ.get("DREAMLIFT_TEST_ONLY", "").split(",") if os.environ.get("DREAMLIFT_TEST_ONLY") else None
+    for scenario in SCENARIOS:
+        if chosen is not None and not any(word in scenario.__name__ for word in chosen):
+            continue
+        started = time.monotonic()
+        try:
+            yield from scenario()
+            REPORT[scenario.__name__] = ""
+        except Exception:
+            REPORT[scenario.__name__] = traceback.format_exc()
+            yield from ask(do="shot", name=f"failed_{scenario.__name__}")
+        print(scenario.__name__, f"{time.monotonic() - started:.1f} s", REPORT[scenario.__name__], flush=True)
+        (FOLDER / "report.json").write_text(json.dumps(REPORT))
+
+
+def start():
+    view = bpy.context.preferences.view
+    view.show_splash = False
+    view.ui_scale = 0.85
+    bpy.context.preferences.system.use_online_access = True  # installing asks for it; the first scenario needs it off
+    bpy.ops.extensions.package_install_files(filepath=ZIP, repo="user_default", enable_on_install=True, overwrite=True)
+    bpy.context.preferences.system.use_online_access = bool(os.environ.get("DREAMLIFT_TEST_ONLY"))
+    bpy.app.timers.register(Player(), persistent=True)
+
+
+class Player:
+    """The timer that plays on; a step that raises ends the play with a trace on the console."""
+
+    def __init__(self):
+        self.steps = play()
+
+    def __call__(self):
+        try:
+            next(self.steps)
+        except StopIteration:
+            (FOLDER / "report.json").write_text(json.dumps({**REPORT, "ended": ""}))
+            bpy.ops.wm.quit_blender()
+            return None
+        return 0.03
+
+
+bpy.app.timers.register(start, first_interval=1.0)
