@@ -49,8 +49,8 @@ def camera_use(
     index = torch.tensor([i for i, about in enumerate(sets.meta) if about["kind"] in ASYMMETRIC][:limit])
     generator = torch.Generator().manual_seed(seed)
     x0 = latents[index].flatten(0, 1).float()
-    eps = torch.randn(x0.shape, generator=generator)
-    abar = prior.alphas_cumprod[t]
+    eps = torch.randn(x0.shape, generator=generator).to(prior.device)
+    x0, abar = x0.to(prior.device), prior.alphas_cumprod[t]
     x_t = abar.sqrt() * x0 + (1 - abar).sqrt() * eps
     velocity = abar.sqrt() * eps - (1 - abar).sqrt() * x0
     context = prior.encode_text([sets.meta[i]["prompt"] for i in index.tolist()]).repeat_interleave(4, 0)
@@ -59,11 +59,13 @@ def camera_use(
         cameras = sets.cameras(index, angle)
         parts = []
         for part in torch.arange(len(x0)).split(64):
-            noise = prior.predict(x_t[part], torch.full((len(part),), t), context[part], cameras[part])
+            noise = prior.predict(
+                x_t[part], torch.full((len(part),), t, device=prior.device), context[part], cameras[part]
+            )
             x0_hat = (x_t[part] - (1 - abar).sqrt() * noise) / abar.sqrt().clamp_min(1e-6)
             v_hat = (noise - (1 - abar).sqrt() * x_t[part]) / abar.sqrt() if abar > 1e-6 else -x0_hat
             parts.append(((v_hat - velocity[part]) ** 2).mean((1, 2, 3)))
-        losses.append(torch.cat(parts).view(-1, 4).mean(1))
+        losses.append(torch.cat(parts).view(-1, 4).mean(1).cpu())
     kinds = [sets.meta[i]["kind"] for i in index.tolist()]
     by_class = {}
     for kind in sorted(set(kinds)):

@@ -32,8 +32,8 @@ def encode_sets(prior: MVDreamPrior, sets: ViewSets, resolution: int, seed: int)
         pictures = over(views.flatten(0, 1), grey[start : start + 16].expand(-1, shape[1], 1, 1, 1).flatten(0, 1))
         if resolution != shape[-1]:
             pictures = torch.nn.functional.avg_pool2d(pictures, shape[-1] // resolution)
-        pictures = pictures.contiguous(memory_format=torch.channels_last)
-        parts.append(prior.encode_images(pictures).half().unflatten(0, shape[:2]))
+        pictures = pictures.contiguous(memory_format=torch.channels_last).to(prior.device)
+        parts.append(prior.encode_images(pictures).half().cpu().unflatten(0, shape[:2]))
     return torch.cat(parts)
 
 

@@ -74,7 +74,7 @@ def save_checkpoint(path: Path, state: dict) -> None:
 
 def load_checkpoint(path: Path) -> dict | None:
     """The checkpoint at `path`, or None where there is none."""
-    return torch.load(path, weights_only=True, map_location="cpu") if path.exists() else None
+    return torch.load(path, weights_only=True, map_location=training_device()) if path.exists() else None
 
 
 def average_weights(parameters: list[nn.Parameter], steps: int) -> None:
@@ -86,11 +86,18 @@ def average_weights(parameters: list[nn.Parameter], steps: int) -> None:
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return
     with torch.no_grad():
-        flat = torch.cat([p.flatten() for p in parameters] + [torch.ones(1)]) * steps
+        flat = torch.cat([p.flatten().cpu() for p in parameters] + [torch.ones(1)]) * steps  # gloo sums on the CPU
         dist.all_reduce(flat)
         flat /= flat[-1].clone()
         for p, value in zip(parameters, flat[:-1].split([p.numel() for p in parameters]), strict=True):
             p.copy_(value.view_as(p))
+
+
+def training_device() -> torch.device:
+    """The GPU of this process where the machine has one, else the CPU."""
+    return (
+        torch.device("cuda", rank() % torch.cuda.device_count()) if torch.cuda.is_available() else torch.device("cpu")
+    )
 
 
 def rank() -> int:

@@ -2,7 +2,8 @@
 
 Follows the paper's recipe (systems.md 6.3): four-view batches with one timestep a set, 2D batches without camera, text
 dropout; with what mini.md measured for small models: flat v-loss, zero terminal SNR, high noise drawn often.
-Resolution grows once: classes, colours and cameras are learnt four times cheaper at half resolution.
+Resolution grows once: classes, colours and cameras are learnt three times cheaper at half resolution, and some batches
+stay there, so that distillation may start at half resolution too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
@@ -32,6 +34,7 @@ from .runner import (
     load_checkpoint,
     rank,
     save_checkpoint,
+    training_device,
     world_size,
 )
 
@@ -45,6 +48,7 @@ class MVDreamTraining:
     Args:
         seconds: Budget on the clock, over all sessions.
         low_share: Share of the budget at 32 px before 64 px.
+        low_kept: Share of the steps that stay at 32 px after that.
         low_batch: Sets a step at 32 px.
         batch: Sets a step at 64 px.
         learning_rate: Peak of AdamW.
@@ -59,6 +63,7 @@ class MVDreamTraining:
 
     seconds: float = 5400.0
     low_share: float = 0.45
+    low_kept: float = 0.3
     low_batch: int = 8
     batch: int = 8
     learning_rate: float = 8e-4
@@ -82,6 +87,30 @@ def draw_timesteps(count: int, settings: MVDreamTraining, generator: torch.Gener
     return (1000 * drawn).long().clamp(0, 999)
 
 
+class Stream:
+    """Shuffled batches of latents at one resolution, epoch after epoch, each epoch over the next background variant.
+
+    Args:
+        variants: For every variant the arrays of all shards.
+        count: Sets in all.
+        size: Sets a batch.
+        generator: Shuffles.
+    """
+
+    def __init__(self, variants: list[list[np.ndarray]], count: int, size: int, generator: torch.Generator):
+        self.variants, self.count, self.size, self.generator = variants, count, size, generator
+        self.epoch, self.place, self.order = -1, count, torch.empty(0)
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Indices (size,) of the next sets and their latents (size * 4, C, h, w)."""
+        if self.place + self.size > self.count:
+            self.order, self.place = torch.randperm(self.count, generator=self.generator), 0
+            self.epoch += 1
+        self.place += self.size
+        index = self.order[self.place - self.size : self.place]
+        return index, gather(self.variants[self.epoch % len(self.variants)], index).flatten(0, 1)
+
+
 class Trainer:
     """One process of a run: its data, model, optimiser and step."""
 
@@ -91,9 +120,9 @@ class Trainer:
         self.shards = shards[:-1]
         self.prior = MVDreamPrior.random(MINI, VOCABULARY, seed=settings.seed)
         self.prior.vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
-        self.net = (
-            nn.ModuleDict({"unet": self.prior.unet, "text": self.prior.text_encoder}).requires_grad_(True).train()
-        )
+        self.prior.to(training_device())
+        self.net = nn.ModuleDict({"unet": self.prior.unet, "text": self.prior.text_encoder})
+        self.net.requires_grad_(True).train()
         self.net.unet.to(memory_format=torch.channels_last)
         self.average = AveragedModel(self.net, 0.998)
         camera = list(self.prior.unet.class_embedding.parameters())
@@ -105,8 +134,8 @@ class Trainer:
         self.empty = self.prior.tokenizer([""])[0]
         self.generator = torch.Generator().manual_seed(settings.seed + 1000 * rank())
         self.rng = random.Random(settings.seed + 1000 * rank())
-        self.step = self.epoch = 0
-        self.order, self.place, self.latents, self.resolution = torch.empty(0), 0, [], 0
+        self.step = 0
+        self.streams: dict[int, Stream] = {}
         self.losses: list[tuple[Tensor, Tensor]] = []
 
     @property
@@ -122,63 +151,56 @@ class Trainer:
         self.net.load_state_dict(state["net"])
         self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.epoch = state["step"], state["epoch"]
+        self.step = state["step"]
         self.generator.manual_seed(self.settings.seed + 1000 * rank() + self.step)
         return state["spent"]
 
     def save(self, spent: float) -> None:
         """Write the checkpoint."""
         state = {"net": self.net.state_dict(), "average": self.average.model.state_dict()}
-        state |= {"optimizer": self.optimizer.state_dict(), "step": self.step, "epoch": self.epoch, "spent": spent}
+        state |= {"optimizer": self.optimizer.state_dict(), "step": self.step, "spent": spent}
         save_checkpoint(self.checkpoint, state)
 
-    def open_epoch(self, resolution: int) -> None:
-        """Shuffle, and take the next background variant at this resolution."""
-        self.resolution, self.place = resolution, 0
-        variant = self.epoch % (self.settings.variants if resolution == MINI.image_size else 1)
-        self.latents = load_latents([ensure_latents(self.prior, s, resolution, variant) for s in self.shards])
-        self.order = torch.randperm(len(self.sets), generator=self.generator)
-        self.epoch += 1
-
-    def encode(self, resolution: int) -> None:
-        """Encode what is not encoded yet, every process its share; all processes must call it together."""
-        for variant in range(self.settings.variants if resolution == MINI.image_size else 1):
-            for shard in self.shards[rank() :: world_size()]:
+    def open(self, resolution: int) -> None:
+        """Have the latents at this resolution ready, every process encoding its share; all must call it together."""
+        if resolution in self.streams:
+            return
+        low = resolution != MINI.image_size
+        variants = range(1 if low else self.settings.variants)
+        for shard in self.shards[rank() :: world_size()]:
+            for variant in variants:
                 ensure_latents(self.prior, shard, resolution, variant)
         barrier()
+        files = [[ensure_latents(self.prior, s, resolution, v) for s in self.shards] for v in variants]
+        size = self.settings.low_batch if low else self.settings.batch
+        self.streams[resolution] = Stream(
+            [load_latents(paths) for paths in files], len(self.sets), size, self.generator
+        )
 
-    def batch(self, resolution: int) -> Tensor:
-        """Indices of the next sets."""
-        size = self.settings.batch if resolution == MINI.image_size else self.settings.low_batch
-        if resolution != self.resolution or self.place + size > len(self.order):
-            self.open_epoch(resolution)
-        self.place += size
-        return self.order[self.place - size : self.place]
-
-    def loss(self, index: Tensor) -> Tensor:
-        """Flat v-loss of some sets (systems.md 6.3 with v as the target)."""
+    def loss(self, index: Tensor, x0: Tensor) -> Tensor:
+        """Flat v-loss (systems.md 6.3, v as the target) of sets at `index` (B,) with latents (B * 4, C, h, w)."""
         settings, draw = self.settings, self.rng.random()
-        x0 = gather(self.latents, index).flatten(0, 1)
         tokens = self.tokens[index].clone()
         tokens[torch.rand(len(index), generator=self.generator) < settings.text_dropout] = self.empty
         flat = draw < settings.image_share
         views = 1 if flat else 4
         cameras = None if draw < settings.image_share + settings.camera_dropout else self.sets.cameras(index)
-        t = draw_timesteps(len(x0) // views, settings, self.generator).repeat_interleave(views)
-        eps = torch.randn(x0.shape, generator=self.generator)
+        device = self.prior.device
+        t = draw_timesteps(len(x0) // views, settings, self.generator).repeat_interleave(views).to(device)
+        x0, eps = x0.to(device), torch.randn(x0.shape, generator=self.generator).to(device)
         abar = self.prior.alphas_cumprod[t].view(-1, 1, 1, 1)
         x_t = abar.sqrt() * x0 + (1 - abar).sqrt() * eps
         velocity = abar.sqrt() * eps - (1 - abar).sqrt() * x0
-        context = self.net.text(tokens).last_hidden_state.repeat_interleave(4, 0)
+        context = self.net.text(tokens.to(device)).last_hidden_state.repeat_interleave(4, 0)
         error = (self.prior.raw_output(x_t, t, context, cameras, views) - velocity).square().mean((1, 2, 3))
-        self.losses.append((t[::views], error.detach().view(-1, views).mean(1)))
+        self.losses.append((t[::views], error.detach().view(-1, views).mean(1)))  # stays on the device: no waiting
         return error.mean()
 
     def train_step(self, resolution: int, rate: float) -> None:
         """One optimiser step at a learning rate factor."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * rate * group["factor"]
-        loss = self.loss(self.batch(resolution))
+        loss = self.loss(*self.streams[resolution].batch())
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0, foreach=True)
@@ -188,7 +210,7 @@ class Trainer:
 
     def losses_by_noise(self) -> str:
         """Mean loss in five bands of t since the last call, and forget them."""
-        t, loss = (torch.cat(parts) for parts in zip(*self.losses, strict=True))
+        t, loss = (torch.cat(parts).cpu() for parts in zip(*self.losses, strict=True))
         self.losses = []
         bands = [loss[(t >= low) & (t < low + 200)] for low in range(0, 1000, 200)]
         return " ".join(f"{band.mean():.3f}" if len(band) else "-" for band in bands)
@@ -199,7 +221,7 @@ class Trainer:
         prior.vae = self.prior.vae
         prior.unet.load_state_dict(self.average.model["unet"].state_dict())
         prior.text_encoder.load_state_dict(self.average.model["text"].state_dict())
-        return prior
+        return prior.to(self.prior.device)
 
     def report(self, resolution: int, spent: float) -> None:
         """Log how much the averaged model uses its camera on sets it never saw."""
@@ -227,14 +249,15 @@ def train_mvdream(shards: list[Path], folder: Path, settings: MVDreamTraining, v
     clock = Clock(settings.seconds, trainer.resume())
     saved = logged = synced = clock.spent
     since = 0
+    half, full = MINI.image_size // 2, MINI.image_size
     while not agree(clock.fraction >= 1):
-        low = agree(clock.fraction < settings.low_share)
-        resolution = MINI.image_size // 2 if low else MINI.image_size
-        if resolution != trainer.resolution:
-            trainer.encode(resolution)
+        resolution = half if agree(clock.fraction < settings.low_share) else full
+        trainer.open(half)
+        trainer.open(resolution)
         until = clock.spent + settings.sync_seconds
         while clock.spent < until:
-            trainer.train_step(resolution, cosine(clock.fraction, trainer.step, 60))
+            kept = trainer.rng.random() < settings.low_kept
+            trainer.train_step(half if kept else resolution, cosine(clock.fraction, trainer.step, 60))
             since += 1
         average_weights(trainer.parameters, since)
         synced, since = clock.spent, 0

@@ -18,7 +18,7 @@ from ..priors.configs import MINI
 from ..priors.mvdream import cpu_bfloat16
 from .dataset import ViewSets
 from .render import over
-from .runner import AveragedModel, Clock, cosine, load_checkpoint, random_background, save_checkpoint
+from .runner import AveragedModel, Clock, cosine, load_checkpoint, random_background, save_checkpoint, training_device
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +60,10 @@ def crops(images: Tensor, settings: VAETraining, generator: torch.Generator) -> 
 
 def step_loss(vae: AutoencoderKL, x: Tensor, settings: VAETraining, generator: torch.Generator) -> tuple[Tensor, float]:
     """L1 + MSE + KL of one batch, and its mean squared error in [-1, 1] units."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=cpu_bfloat16()):
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda or cpu_bfloat16()):
         mean, logvar = vae.quant_conv(vae.encoder(x)).float().chunk(2, 1)
         logvar = logvar.clamp(-12, 4)
-        z = mean + torch.exp(0.5 * logvar) * torch.randn(mean.shape, generator=generator)
+        z = mean + torch.exp(0.5 * logvar) * torch.randn(mean.shape, generator=generator).to(x.device)
         y = vae.decoder(vae.post_quant_conv(z)).float()
     mse = ((y - x) ** 2).mean()
     kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
@@ -73,7 +73,7 @@ def step_loss(vae: AutoencoderKL, x: Tensor, settings: VAETraining, generator: t
 @torch.no_grad()
 def reconstruction_psnr(vae: AutoencoderKL, images: Tensor) -> tuple[float, float]:
     """PSNR in dB of decoded posterior means over middle grey, and the latents' standard deviation."""
-    x = over(images.float() / 255, torch.tensor(0.5)) * 2 - 1
+    x = (over(images.float() / 255, torch.tensor(0.5)) * 2 - 1).to(vae.device)
     z = vae.encode(x).latent_dist.mode()
     mse = ((vae.decode(z).sample.clamp(-1, 1) - x) ** 2).mean().item()
     return 10 * math.log10(4 / mse), z.std().item()
@@ -92,7 +92,7 @@ def train_vae(sets: ViewSets, folder: Path, settings: VAETraining, held_back: in
     with torch.no_grad():
         vae.quant_conv.weight[latents:] *= 0.1
         vae.quant_conv.bias[latents:] = settings.initial_logvar
-    vae = vae.to(memory_format=torch.channels_last)
+    vae = vae.to(training_device(), memory_format=torch.channels_last)
     averaged = AveragedModel(vae, 0.995)
     optimizer = torch.optim.AdamW(vae.parameters(), settings.learning_rate, (0.9, 0.99), weight_decay=1e-4, fused=True)
     checkpoint, step, spent = folder / "vae-training.pt", 0, 0.0
@@ -107,7 +107,7 @@ def train_vae(sets: ViewSets, folder: Path, settings: VAETraining, held_back: in
     while clock.fraction < 1:
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * cosine(clock.fraction, step, 50)
-        loss, mse = step_loss(vae, crops(train, settings, generator), settings, generator)
+        loss, mse = step_loss(vae, crops(train, settings, generator).to(vae.device), settings, generator)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0, foreach=True)
