@@ -47,9 +47,9 @@ def ball(p: Point, radius: float) -> Tensor:
 
 def ellipsoid(p: Point, rx: float, ry: float, rz: float) -> Tensor:
     """Ellipsoid with these half axes; a first-order bound of the distance, good near the surface."""
-    scaled = length(p[0] / rx, p[1] / ry, p[2] / rz)
-    gradient = length(p[0] / rx**2, p[1] / ry**2, p[2] / rz**2)
-    return scaled * (scaled - 1) / gradient.clamp_min(1e-6)
+    scaled = length(p[0] / rx, p[1] / ry, p[2] / rz).clamp_min(1e-4)  # the centre itself has no gradient
+    gradient = length(p[0] / rx**2, p[1] / ry**2, p[2] / rz**2).clamp_min(1e-4 / min(rx, ry, rz))
+    return scaled * (scaled - 1) / gradient
 
 
 def box(p: Point, hx: float, hy: float, hz: float, round_: float = 0.02) -> Tensor:

@@ -28,7 +28,7 @@ def test_colour_is_the_objects_under_the_light_and_premultiplied():
 def test_the_beak_of_a_duck_shows_on_the_right_where_the_camera_stands_at_minus_90():
     duck = ProceduralObject("duck", "yellow")
     side = render(duck, orbit([-90.0], 10.0, 2.7, 40.0), 64)[0]
-    orange = (side[1] > 0.3) & (side[1] < 0.6) & (side[0] > 0.6)
+    orange = (side[0] > 0.5) & (side[1] < 0.65 * side[0])  # yellow keeps 0.9 of its red in green, in shade too
     assert orange.nonzero()[:, 1].float().mean() > 40
 
 
