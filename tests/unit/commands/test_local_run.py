@@ -1,0 +1,37 @@
+"""Running here: files appear whole or not at all, a checkpoint belongs to one request."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from fakes.growing import asset
+from PIL import Image
+
+from dreamlift.commands.local_run import fingerprint, write_files
+from dreamlift.pipelines.context import Request
+
+REQUEST = Request(prompt="a red mushroom")
+
+
+def test_the_glb_and_the_sheet_are_written(tmp_path):
+    write_files(asset(REQUEST, 1.0), tmp_path / "x.glb", tmp_path / "x.png")
+    assert (tmp_path / "x.glb").read_bytes()[:4] == b"glTF"
+    assert np.asarray(Image.open(tmp_path / "x.png")).std() > 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.glb", "x.png"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    (tmp_path / "x.glb").write_text("the old one")
+    broken = dataclasses.replace(asset(REQUEST, 1.0), uvs=np.zeros((1, 3, 2), np.float32))
+    with pytest.raises((ValueError, IndexError)):
+        write_files(broken, tmp_path / "x.glb", None)
+    assert (tmp_path / "x.glb").read_text() == "the old one"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.glb"]
+
+
+@pytest.mark.parametrize("change", [{"prompt": "b"}, {"seed": 1}, {"preset": "full"}, {"settings": {"steps": 3}}])
+def test_another_request_has_another_checkpoint(change):
+    assert fingerprint(dataclasses.replace(REQUEST, **change)) != fingerprint(REQUEST)
+    assert fingerprint(dataclasses.replace(REQUEST)) == fingerprint(REQUEST)
