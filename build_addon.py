@@ -38,7 +38,7 @@ WHEELS = (
     ("msgpack==1.2.4", "3.13", "cp313"),
     ("msgpack==1.2.4", "3.14", "cp314"),
 )
-TAGS = {"3D View", "Add Mesh", "Import-Export", "Material", "Mesh", "Pipeline"}  # those of Blender's list that could fit
+TAGS = {"3D View", "Add Mesh", "Import-Export", "Material", "Mesh", "Pipeline"}  # of Blender's list, those that fit
 PERMISSIONS = {"files", "network", "clipboard", "camera", "microphone"}
 LONGEST_LINE = 64  # of the tagline and of a permission's reason
 _TIME = (1980, 1, 1, 0, 0, 0)

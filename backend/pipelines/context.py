@@ -108,7 +108,7 @@ class MeshPreview:
 
 @dataclass(frozen=True)
 class ViewsPreview:
-    """Pictures of the object from named sides: images (N, H, W, 3) uint8 sRGB; names, one each ("front", "right", ...)."""
+    """Pictures of the object from named sides: images (N, H, W, 3) uint8 sRGB; names: "front", "right", ..."""
 
     images: np.ndarray
     names: tuple[str, ...]

@@ -117,7 +117,7 @@ def mvdream_camera(cameras: Cameras) -> Tensor:
     """The 16 numbers MVDream's camera embedding takes: c2w in its own axes, translation of unit length, row-major.
 
     MVDream counts its azimuth from -y, so its 90 degrees is our 0, the object's front; its axes are ours
-    (checkpoints.md, section 1). Published weights saw cameras at unit distance, so the translation is normalised (+1e-8).
+    (checkpoints.md, section 1). Published weights saw cameras at unit distance: the translation is normalised (+1e-8).
 
     Returns:
         (N, 16) float32.
