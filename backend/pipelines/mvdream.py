@@ -12,7 +12,7 @@ import functools
 import logging
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +344,8 @@ def mv_sds_step(job: Optimisation, stage: StageSettings) -> None:
     light = sample_light(cameras, chance) if stage.shading else None
     rendered = render_views(job, stage, cameras, light, chance, noise)
     t = draw_timestep(settings.lowest_t(job.step), settings.highest_t(job.step), 1000, chance)
-    guided = mv_sds(job.prior, rendered.images, cameras, job.condition, t, settings.guidance, noise)
+    guidance = replace(settings.guidance, image_size=stage.seen)
+    guided = mv_sds(job.prior, rendered.images, cameras, job.condition, t, guidance, noise)
     loss = guided.loss + regularisation(job, rendered)
     job.optimiser.zero_grad(set_to_none=True)
     loss.backward()

@@ -39,6 +39,7 @@ class StageSettings:
         volume: Samples along a ray.
         shading: Whether light is drawn; else the albedo is shown.
         grid: Grid points along an edge of an SDF grid; ignored by a density field.
+        seen: Height and width at which the prior sees the renderings, pixels; None takes its own.
     """
 
     name: str
@@ -48,6 +49,7 @@ class StageSettings:
     volume: VolumeSettings
     shading: bool = False
     grid: int = 0
+    seen: int | None = None
 
 
 @dataclass(frozen=True)
