@@ -44,3 +44,10 @@ def test_constraints_pin_every_dependency_and_no_torchvision():
     names = {re.match(r"[\w.-]+", requirement)[0] for requirement in wanted}
     assert not names - pinned.keys(), f"constraints.txt does not pin {names - pinned.keys()}"
     assert "torchvision" not in pinned
+
+
+def test_readme_names_what_the_embedded_model_was_trained_on():
+    from dreamlift.training.objects import CLASSES, COLOURS, PATTERNS
+
+    for row, words in (("objects", CLASSES), ("colours", COLOURS), ("patterns, on some of them", PATTERNS)):
+        assert f"| {row} | {', '.join(words)} |" in README
