@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 LIST_SECONDS = 10.0  # how often the list is asked for again while somebody else's job runs
 LIST_LENGTH = 50
 GETTING_WARM_SECONDS = 3.0  # how often the devices are asked for again while one starts
-TEST_SECONDS = 6.0
+TEST_SECONDS = 10.0
 
 
 @dataclass

@@ -120,7 +120,7 @@ def report(tmp_path_factory):
         process = subprocess.Popen(
             [*blender, "--factory-startup", "--python", str(HERE / "inside.py"), "--", str(zip_path), str(folder)],
             env=environment,
-            cwd=folder,
+            cwd=ROOT,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -1,0 +1,258 @@
+"""What a live preview costs Blender's main thread, in a real window, beside GLB import of the same mesh.
+
+    python benchmarks/blender_live_mesh.py [--triangles 100000] [--repeats 40]
+
+Starts a service and Blender ($BLENDER, or shared/tools/blender-box), installs the built extension and measures its own
+code: replacing a mesh with edges, colours and UVs (`LiveObjects.show`), moving its vertices, one idle tick of the pump
+with the server connected, and `import_scene.gltf` of the same mesh in the same run. Limits: 16 ms a replacement, 0.3 ms
+an idle tick (medians). The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+try:
+    import bpy
+except ImportError:
+    bpy = None
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME = "bl_ext.user_default.dreamlift"
+LIMITS = {"replace": 16.0, "idle_tick": 0.3}
+
+
+# -- inside Blender --------------------------------------------------------------------------------
+
+
+def torus(triangles: int, phase: float):
+    """A bumpy torus as the wire would bring it: vertices, faces, colours, UVs."""
+    around = int(round((triangles / 2) ** 0.5))
+    across = max(3, triangles // 2 // around)
+    u, w = np.meshgrid(np.arange(around) * 2 * np.pi / around, np.arange(across) * 2 * np.pi / across, indexing="ij")
+    r = 0.3 + 0.03 * np.sin(9 * u + phase) * np.cos(7 * w)
+    ring = 0.6 + r * np.cos(w)
+    vertices = np.stack([ring * np.cos(u), ring * np.sin(u), r * np.sin(w)], -1).reshape(-1, 3).astype(np.float32)
+    i, j = np.meshgrid(np.arange(around), np.arange(across), indexing="ij")
+    a, b = i * across + j, (i + 1) % around * across + j
+    c, d = (i + 1) % around * across + (j + 1) % across, i * across + (j + 1) % across
+    faces = np.stack([np.stack([a, b, c], -1), np.stack([a, c, d], -1)], 2).reshape(-1, 3).astype(np.int32)
+    colors = np.ones((len(vertices), 4), np.float32)
+    colors[:, :3] = np.clip(vertices * 0.5 + 0.5, 0, 1)
+    uvs = np.stack([u, w], -1).reshape(-1, 2).astype(np.float32)[faces] / np.float32(2 * np.pi)
+    return vertices, faces, colors, uvs
+
+
+def edges_of(faces: np.ndarray, vertex_count: int):
+    """Every edge once, and each face's three: what the backend sends."""
+    sides = np.sort(np.stack([faces, np.roll(faces, -1, axis=1)], -1).reshape(-1, 2), axis=1)
+    keys = sides[:, 0].astype(np.int64) * vertex_count + sides[:, 1]
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return sides[first].astype(np.int32), inverse.reshape(-1, 3).astype(np.int32)
+
+
+def part(name: str):
+    """A module of the installed extension."""
+    return import_module(f"{NAME}.{name}")
+
+
+def timed(function, repeats: int) -> list[float]:
+    """Milliseconds of each call; the argument is its number."""
+    times = []
+    for number in range(repeats):
+        began = time.perf_counter()
+        function(number)
+        times.append((time.perf_counter() - began) * 1e3)
+    return times
+
+
+def measure(triangles: int, repeats: int, folder: Path) -> dict:
+    """All measurements; Blender is idle between them."""
+    live_object, mesh_writer = part("scene.live_object"), part("scene.mesh_writer")
+    arrays = []
+    for count, phase in ((triangles, 0.0), (triangles, 1.0), (triangles * 9 // 10, 0.0)):
+        vertices, faces, colors, uvs = torus(count, phase)
+        arrays.append(mesh_writer.MeshArrays(vertices, faces, *edges_of(faces, len(vertices)), colors, uvs))
+    full, moved, other = arrays
+    live = live_object.LiveObjects()
+    live.expect("benchmark", "Benchmark", live_object.Placement((0, 0, 0), 1.0, bpy.context.scene.session_uid))
+    times = {}
+    # Two meshes in turn, each a full replacement; every second call writes the full size and counts.
+    both = timed(lambda number: live.show("benchmark", (other, full)[number % 2]), 2 * repeats + 4)
+    times["replace"] = both[5::2]
+    live.show("benchmark", full)
+    times["move_only"] = timed(lambda number: live.show("benchmark", (moved, full)[number % 2]), repeats + 2)[2:]
+    written = bpy.data.objects["Benchmark"]
+    problems = written.data.validate()
+    counts = {"triangles": len(written.data.polygons), "edges": len(written.data.edges), "mended": problems}
+    times["glb_import"] = import_times(written, folder / "same.glb", max(5, repeats // 8))
+    app = part("state").current()
+    tick = part("pump").timer
+    for _ in range(50):
+        tick()
+        time.sleep(0.01)
+    assert app.snapshot.online, app.snapshot
+    times["idle_tick"] = timed(lambda _: tick(), 3000)
+    return {"blender": bpy.app.version_string, "background": bpy.app.background, **counts, "ms": summary(times)}
+
+
+def import_times(written, path: Path, repeats: int) -> list[float]:
+    """Import of a GLB that Blender itself exported from the same mesh."""
+    for each in bpy.context.selected_objects:
+        each.select_set(False)
+    written.select_set(True)
+    bpy.ops.export_scene.gltf(filepath=str(path), export_format="GLB", use_selection=True)
+
+    def once(_):
+        bpy.ops.import_scene.gltf(filepath=str(path))
+
+    times = []
+    for _ in range(repeats):
+        before = set(bpy.data.objects)
+        times += timed(once, 1)
+        for added in set(bpy.data.objects) - before:
+            mesh = added.data
+            bpy.data.objects.remove(added)
+            bpy.data.meshes.remove(mesh)
+    return times
+
+
+def summary(times: dict[str, list[float]]) -> dict:
+    """Median, minimum and 95th percentile."""
+    return {
+        name: {
+            "median": round(float(np.median(values)), 3),
+            "min": round(min(values), 3),
+            "p95": round(float(np.percentile(values, 95)), 3),
+            "calls": len(values),
+        }
+        for name, values in times.items()
+    }
+
+
+def run_inside(arguments) -> None:
+    """Install, wait for the window and the server, measure, quit."""
+    bpy.context.preferences.view.show_splash = False
+    bpy.context.preferences.system.use_online_access = True
+    bpy.ops.extensions.package_install_files(
+        filepath=arguments.zip, repo="user_default", enable_on_install=True, overwrite=True
+    )
+    until = time.monotonic() + 30
+
+    def when_online():
+        app = part("state").current()
+        if not app.snapshot.online and time.monotonic() < until:
+            return 0.2
+        window = bpy.context.window_manager.windows[0]
+        area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
+        region = next(region for region in area.regions if region.type == "WINDOW")
+        try:
+            with bpy.context.temp_override(window=window, area=area, region=region):
+                result = measure(arguments.triangles, arguments.repeats, Path(arguments.folder))
+            Path(arguments.folder, "result.json").write_text(json.dumps(result))
+        finally:
+            bpy.ops.wm.quit_blender()
+        return None
+
+    bpy.app.timers.register(when_online, first_interval=2.0)
+
+
+# -- outside ---------------------------------------------------------------------------------------
+
+
+def run_outside(arguments) -> int:
+    """Build, start the service and Blender, print what came of it."""
+    sys.path.insert(0, str(ROOT))
+    import build_addon
+
+    command = os.environ["BLENDER"].split() if os.environ.get("BLENDER") else None
+    command = command or [str(ROOT.parent / "shared" / "tools" / "blender-box"), "gui"]
+    with tempfile.TemporaryDirectory(prefix="dreamlift-bench-") as name:
+        folder = Path(name)
+        zip_path = build_addon.build(folder / "dist", build_addon.default_cache(), ("linux-x64",))[0]
+        home = folder / "home"
+        server = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests/fakes/growing.py"), "serve", "--home", str(home)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        environment = {
+            **os.environ,
+            "DREAMLIFT_HOME": str(home),
+            "BLENDER_USER_RESOURCES": str(folder / "blender"),
+            "BLENDER_BOX_BIND": str(ROOT),
+        }
+        own = ["--zip", str(zip_path), "--folder", str(folder)]
+        own += ["--triangles", str(arguments.triangles), "--repeats", str(arguments.repeats)]
+        try:
+            done = subprocess.run(
+                [*command, "--factory-startup", "--python", str(Path(__file__).resolve()), "--", *own],
+                env=environment,
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=540,
+            )
+        finally:
+            server.terminate()
+            server.wait(20)
+        if not (folder / "result.json").exists():
+            print(done.stdout[-3000:], done.stderr[-3000:], sep="\n", file=sys.stderr)
+            return 1
+        result = json.loads((folder / "result.json").read_text())
+    return show(result)
+
+
+def show(result: dict) -> int:
+    """The table and the JSON line; 1 where a limit is broken."""
+    milliseconds = result["ms"]
+    print(f"Blender {result['blender']}, window, {result['triangles']} triangles, {result['edges']} edges")
+    print(f"{'':34}{'median':>9}{'min':>9}{'p95':>9}{'limit':>9}   ms of the main thread")
+    names = {
+        "replace": "replace (edges, colours, UVs)",
+        "move_only": "move vertices only",
+        "idle_tick": "idle tick of the pump, connected",
+        "glb_import": "GLB import of the same mesh",
+    }
+    broken = False
+    for key, label in names.items():
+        row, limit = milliseconds[key], LIMITS.get(key)
+        broken |= limit is not None and row["median"] > limit
+        shown = f"{limit:9.1f}" if limit is not None else " " * 9
+        print(f"{label:34}{row['median']:9.2f}{row['min']:9.2f}{row['p95']:9.2f}{shown}")
+    ratio = milliseconds["glb_import"]["median"] / milliseconds["replace"]["median"]
+    print(f"GLB import takes {ratio:.0f} times as long")
+    print(json.dumps({"benchmark": "blender_live_mesh", **result, "glb_import_ratio": round(ratio, 1)}))
+    return int(broken)
+
+
+def main() -> int:
+    """Parse what belongs to us; inside Blender that comes after `--`."""
+    inside = bpy is not None
+    own = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else ([] if inside else sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--triangles", type=int, default=100_000)
+    parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument("--zip", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(own)
+    if inside:
+        run_inside(arguments)
+        return 0
+    return run_outside(arguments)
+
+
+if __name__ == "__main__":
+    status = main()
+    if bpy is None:
+        sys.exit(status)

@@ -1,0 +1,241 @@
+"""The session against a scripted server: what is asked when, and what survives a server that goes away."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import zmq
+from blender_addon.protocol import messages
+from blender_addon.protocol.connection_file import ConnectionFile, format_connection
+from blender_addon.protocol.pairing import Endpoint
+from blender_addon.protocol.states import JobState
+from scripted_server import ScriptedServer
+
+from blender_addon.client.connection import Link
+from blender_addon.client.servers import ServerList
+from blender_addon.jobs.job import Job
+from blender_addon.local_backend import BackendState
+from blender_addon.session import Session
+from blender_addon.snapshot import Surroundings, build
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("DREAMLIFT_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def server(home):
+    context = zmq.Context()
+    server = ScriptedServer(context)
+    announce(home, server.endpoint)
+    yield server
+    server.close()
+    context.term()
+
+
+@pytest.fixture
+def session(server, home):
+    session = Session(ServerList(home / "servers.json"), "test", "0")
+    yield session
+    session.close()
+
+
+def announce(home, endpoint: Endpoint) -> None:
+    (home / "connection.json").write_text(format_connection(ConnectionFile(endpoint, 1)))
+
+
+def until(condition, session, server=None, seconds=5.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not happen"
+        if server is not None:
+            server.step()
+        session.tick()
+        time.sleep(0.005)
+
+
+def submitted(session, server, prompt="a red mushroom") -> Job:
+    until(lambda: session.link is Link.ONLINE, session, server)
+    job = Job("", "Red mushroom", messages.JobRequest(prompt=prompt), here=True)
+    session.submit(job)
+    until(lambda: job.id and ("subscribe", job.id) in server.commands, session, server)
+    return job
+
+
+def mesh(serial: int, vertices: int = 3) -> messages.Mesh:
+    return messages.Mesh(
+        serial=serial,
+        vertices=np.zeros((vertices, 3), np.float32),
+        faces=np.array([[0, 1, 2]], np.int32),
+        edges=np.array([[0, 1], [1, 2], [0, 2]], np.int32),
+        face_edges=np.array([[0, 1, 2]], np.int32),
+        colors=np.ones((vertices, 4), np.float32),
+    )
+
+
+def around(**changes) -> Surroundings:
+    values = dict(
+        online_access=True,
+        forced_offline=False,
+        command_found=True,
+        backend=BackendState.STOPPED,
+        backend_words="",
+        backend_stuck=False,
+        pipeline="",
+        preset="",
+        icons=(),
+        now=time.monotonic(),
+    )
+    return Surroundings(**{**values, **changes})
+
+
+def test_it_finds_the_service_of_this_computer_by_its_file(session, server):
+    until(lambda: session.link is Link.ONLINE, session, server)
+    assert session.welcome.server == "scripted"
+    until(lambda: ("list_jobs", "") in server.commands, session, server)
+
+
+def test_nothing_is_sent_while_blender_forbids_it(session, server):
+    session.allowed = False
+    for _ in range(20):
+        server.step()
+        session.tick()
+    assert server.commands == []
+
+
+def test_a_submitted_job_is_watched_and_follows_its_events(session, server):
+    job = submitted(session, server)
+    assert job.state is JobState.QUEUED and session.book.get(job.id) is job
+    server.push(messages.State(state=JobState.RUNNING), job.id, 1)
+    server.push(
+        messages.Progress(stage="shape", stage_index=0, stage_count=2, step=1, steps=4, fraction=0.25, seconds_left=60),
+        job.id,
+    )
+    until(lambda: job.fraction == 0.25, session, server)
+    assert job.state is JobState.RUNNING
+    assert job.line(time.monotonic()) == "Shape 1/2 · 60 s left"
+
+
+def test_the_newest_preview_wins_and_is_taken_once(session, server):
+    job = submitted(session, server)
+    server.push(mesh(1, 3), job.id)
+    server.push(mesh(2, 5), job.id)
+    until(lambda: session.waits(job.id, "mesh"), session, server)
+    until(lambda: not server.socket.poll(20), session, server)
+    for _ in range(20):
+        session.tick()
+    assert len(session.take_mesh(job.id).vertices) == 5
+    assert session.take_mesh(job.id) is None
+    until(lambda: ("seen", job.id) in server.commands, session, server)
+
+
+def test_a_finished_job_is_fetched_whole(session, server):
+    job = submitted(session, server)
+    data = bytes(range(256)) * 20000  # more than one piece
+    artifact = server.add_blob(data)
+    server.push(messages.State(state=JobState.FINISHED, artifacts=(artifact,), seconds=7.0), job.id, 1)
+    until(lambda: session.results() == [job.id], session, server)
+    assert session.take_result(job.id) == data
+    assert session.results() == []
+    session.committed(job)
+    assert job.committed and not session.waits_for_blender()
+
+
+def test_a_refused_request_is_shown_with_what_to_do(session, server):
+    until(lambda: session.link is Link.ONLINE, session, server)
+    server.refuse["submit"] = messages.Error(code="queue_full", what="The queue is full.", remedy="Cancel a job.")
+    session.submit(Job("", "X", messages.JobRequest(prompt="x"), here=True))
+    until(lambda: session.refused is not None, session, server)
+    card = build(session, around()).card
+    assert card.title == "Queue full" and "Cancel a job." in card.lines
+    session.dismiss()
+    assert build(session, around()).card is None
+    assert len(session.book) == 0
+
+
+def test_a_server_that_moved_is_found_at_its_new_port(session, server, home):
+    job = submitted(session, server)
+    context = zmq.Context()
+    other = ScriptedServer(context, run="1" * 32)
+    other.jobs = server.jobs
+    announce(home, other.endpoint)
+    server.mute = True
+    session.connection.conversation.ready = False  # as after the silence that counts as gone
+    session.connection.link = Link.LOST
+    until(lambda: session.link is Link.ONLINE and ("subscribe", job.id) in other.commands, session, other)
+    other.push(messages.State(state=JobState.RUNNING), job.id, 1)
+    until(lambda: job.state is JobState.RUNNING, session, other)
+    other.close()
+    context.term()
+
+
+def test_a_job_that_the_server_forgot_fails_with_a_reason(session, server):
+    until(lambda: session.link is Link.ONLINE, session, server)
+    saved = Job("00000000000000aa", "Old", messages.JobRequest(prompt="old"), here=True)
+    session.book._jobs[saved.id] = saved
+    session.open_file(session.book.to_text())
+    job = session.book.get(saved.id)
+    until(lambda: job.state is JobState.FAILED or session.book.get(saved.id) is None, session, server)
+
+
+def test_a_file_is_left_and_its_job_found_again_when_it_opens(session, server):
+    job = submitted(session, server)
+    text = session.book.to_text()
+    session.open_file("")
+    assert not session.book.get(job.id).here
+    session.open_file(text)
+    assert session.book.get(job.id).here and session.book.get(job.id).name == "Red mushroom"
+
+
+def test_changing_the_server_leaves_the_jobs_there(session, server, home):
+    submitted(session, server)
+    context = zmq.Context()
+    other = ScriptedServer(context)
+    from blender_addon.protocol.pairing import format_pairing
+
+    session.servers.add(format_pairing(other.endpoint), "studio")
+    session.use_server("studio")
+    until(lambda: session.link is Link.ONLINE, session, other)
+    assert build(session, around()).server == "studio"
+    other.close()
+    context.term()
+
+
+def test_the_test_button_measures_a_round_trip(session, server):
+    until(lambda: session.link is Link.ONLINE, session, server)
+    session.test("This Computer")
+    until(lambda: session.tests["This Computer"].ok is not None, session, server)
+    test = session.tests["This Computer"]
+    assert test.ok and test.text.endswith("ms · CPU"), test.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "operator"),
+    [
+        ({"online_access": False}, "Allow online access", "dreamlift.allow_online"),
+        ({"online_access": False, "forced_offline": True}, "Blender is offline", None),
+        ({}, "Welcome to Dreamlift", "dreamlift.start_backend"),
+        ({"command_found": False}, "Welcome to Dreamlift", "dreamlift.copy_text"),
+        ({"backend": BackendState.ENDED, "backend_words": "no disk"}, "Backend stopped", "dreamlift.start_backend"),
+        ({"backend": BackendState.RUNNING}, "Starting the backend", None),
+        ({"backend": BackendState.RUNNING, "backend_stuck": True}, "No answer", "dreamlift.show_log"),
+    ],
+)
+def test_without_a_server_the_card_says_what_mends_it(home, changes, title, operator):
+    session = Session(ServerList(home / "servers.json"), "test", "0")
+    card = build(session, around(**changes)).card
+    assert card.title == title
+    assert (card.buttons[0].operator if card.buttons else None) == operator
+    assert all(len(line) <= 34 for line in card.lines), card.lines
+    session.close()
+
+
+def test_the_forecast_says_time_device_and_turn(session, server):
+    until(lambda: session.link is Link.ONLINE and session.welcome, session, server)
+    assert build(session, around()).forecast == "40 s · CPU · starts at once"
+    submitted(session, server)
+    assert build(session, around()).forecast == "40 s · CPU · 2nd in line"
