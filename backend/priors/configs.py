@@ -22,6 +22,8 @@ class MVDreamConfig:
         camera: "matrix" for the published 16 numbers of camera-to-world, "harmonic" for the mini models' harmonics.
         prediction: "epsilon" or "v_prediction".
         zero_terminal_snr: Whether the noise schedule ends in pure noise.
+        ray_maps: Whether the U-Net also sees every pixel's ray beside the latents. The published model does not; with
+            it a small model learns its camera in minutes rather than hours (docs/log.md).
         prompt_suffix: Added to prompts where the weights expect it.
     """
 
@@ -33,6 +35,7 @@ class MVDreamConfig:
     camera: str
     prediction: str
     zero_terminal_snr: bool
+    ray_maps: bool = False
     prompt_suffix: str = ""
     licence: str = "Apache-2.0"
     commercial_use: bool = True
@@ -96,7 +99,7 @@ MINI = MVDreamConfig(
     image_size=64,
     unet={
         "sample_size": 16,
-        "in_channels": 8,
+        "in_channels": 8 + 6,  # latents and ray maps
         "out_channels": 8,
         "block_out_channels": (48, 96, 160),
         "layers_per_block": 1,
@@ -123,6 +126,7 @@ MINI = MVDreamConfig(
         "pad_token_id": 1,
     },
     camera="harmonic",
+    ray_maps=True,
     prediction="v_prediction",
     zero_terminal_snr=True,
 )

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from ..rendering.cameras import Cameras, harmonic_camera, mvdream_camera
+from ..rendering.cameras import Cameras, harmonic_camera, mvdream_camera, ray_maps
 from . import published
 from .attention import use_multi_view_attention
 from .configs import MINI, MVDREAM_SD21, MVDreamConfig
@@ -161,6 +161,8 @@ class MVDreamPrior(nn.Module):
     def raw_output(self, x_t: Tensor, t: Tensor, context: Tensor, cameras: Cameras | None, views: int) -> Tensor:
         """What the U-Net says, eps or v; arguments as in `predict`. Differentiable, for training."""
         call = {"cross_attention_kwargs": {"views": views}}
+        if self.config.ray_maps:
+            x_t = torch.cat([x_t, self._rays(cameras, x_t)], dim=1)
         if x_t.device.type == "cpu":
             x_t = x_t.contiguous(memory_format=torch.channels_last)
         with self._autocast():
@@ -198,6 +200,12 @@ class MVDreamPrior(nn.Module):
         if self.config.prediction == "epsilon":
             return (x_t - (1 - abar).sqrt() * output) / abar.sqrt()
         return abar.sqrt() * x_t - (1 - abar).sqrt() * output
+
+    @staticmethod
+    def _rays(cameras: Cameras | None, x_t: Tensor) -> Tensor:
+        if cameras is None:
+            return x_t.new_zeros(len(x_t), 6, *x_t.shape[2:])
+        return ray_maps(cameras, x_t.shape[-1]).to(x_t)
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         kind = self.device.type

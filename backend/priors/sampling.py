@@ -59,7 +59,7 @@ def sample_views(
     views = len(cameras) // len(prompts)
     context = prior.encode_text([*prompts, *[negative_prompt] * len(prompts)]).repeat_interleave(views, 0)
     both = Cameras(cameras.c2w.repeat(2, 1, 1), cameras.fovy.repeat(2))
-    size, channels = prior.config.unet["sample_size"], prior.config.unet["in_channels"]
+    size, channels = prior.config.unet["sample_size"], prior.config.unet["out_channels"]
     generator = torch.Generator().manual_seed(seed)
     x_t = torch.randn(len(cameras), channels, size, size, generator=generator).to(prior.device)
     prior.scheduler.set_timesteps(steps)

@@ -127,6 +127,19 @@ def mvdream_camera(cameras: Cameras) -> Tensor:
     return matrices.flatten(1)
 
 
+def ray_maps(cameras: Cameras, resolution: int) -> Tensor:
+    """Where each pixel looks, as an image: Pluecker coordinates of its ray, direction and moment origin x direction.
+
+    The moment's length is the ray's distance from the origin, so all six numbers stay within about [-1, 1].
+
+    Returns:
+        (N, 6, resolution, resolution) float32.
+    """
+    origins, directions = camera_rays(cameras, resolution)
+    moments = torch.linalg.cross(origins, directions)
+    return torch.cat([directions, moments], dim=-1).permute(0, 3, 1, 2)
+
+
 def harmonic_camera(cameras: Cameras, scale: float = 3.0) -> Tensor:
     """The mini models' 16 numbers: harmonics of azimuth and elevation, a pure function of the camera matrix.
 
