@@ -6,17 +6,30 @@ xatlas has no time limit and keeps the interpreter's lock, so the only way to st
 from __future__ import annotations
 
 import io
+import math
 import sys
 
 import numpy as np
 import xatlas
 
 
+def limit_processor_time(seconds: float) -> None:
+    """End this process when it has computed for so long; where the system cannot, the parent's clock must do."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])  # imports are not xatlas' fault
+    whole = math.ceil(used + seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
+
+
 def main() -> None:
-    """Arrays `vertices`, `faces` and numbers `resolution`, `padding` in an npz file in; `uvs` (F, 3, 2) out."""
+    """Arrays `vertices`, `faces`, numbers `resolution`, `padding`, `seconds` in an npz file in; `uvs` (F, 3, 2) out."""
     with np.load(io.BytesIO(sys.stdin.buffer.read())) as data:
         vertices, faces = data["vertices"], data["faces"]
         resolution, padding = int(data["resolution"]), int(data["padding"])
+        limit_processor_time(float(data["seconds"]))
     atlas = xatlas.Atlas()
     atlas.add_mesh(vertices.astype(np.float32), faces.astype(np.uint32))
     charts, pack = xatlas.ChartOptions(), xatlas.PackOptions()

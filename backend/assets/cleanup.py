@@ -18,7 +18,7 @@ def repaired(surface: Surface) -> Surface:
     faces = without_excess_faces(surface.vertices, without_bad_faces(surface.faces))
     if not is_watertight(faces):
         surface = with_holes_filled(Surface(surface.vertices, faces))
-        faces = surface.faces
+        faces = without_bad_faces(surface.faces)  # a lone face and the lid on it cancel out
     if len(faces) and signed_volume(surface.vertices, faces) < 0:
         faces = faces[:, ::-1]
     return used_vertices(surface.vertices, faces)

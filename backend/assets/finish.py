@@ -34,7 +34,7 @@ class FinishSettings:
         smooth: Pairs of Taubin steps before decimation; 0 keeps the grid's own surface.
         roughness: Of the material, 0 to 1.
         metallic: Of the material, 0 to 1.
-        unwrap_seconds: Time limit for xatlas before the box projection takes over.
+        unwrap_seconds: Processor time that xatlas may take before the box projection takes over.
     """
 
     triangles: int = 8000

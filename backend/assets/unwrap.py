@@ -28,7 +28,7 @@ class Unwrapping:
     method: str
 
 
-FIRST_ATTEMPT = 0.4  # share of the time limit; xatlas hung once in some 400 runs here, and a second run went through
+BUSY_FACTOR = 8.0  # a process on a full machine may wait this many times as long as it computes
 
 
 def unwrapped(surface: Surface, resolution: int = 1024, padding: int = 4, time_limit: float = 20.0) -> Unwrapping:
@@ -38,24 +38,26 @@ def unwrapped(surface: Surface, resolution: int = 1024, padding: int = 4, time_l
         surface: Any mesh with at least one face.
         resolution: Texels a side of the texture this is for; decides how wide the padding is.
         padding: Texels between charts.
-        time_limit: Seconds for two attempts of xatlas, process start included; then the box projection takes over.
+        time_limit: Seconds that xatlas may compute before the box projection takes over: processor time where the
+            system can limit that, and `BUSY_FACTOR` times as much on the clock.
     """
-    for share in (FIRST_ATTEMPT, 1 - FIRST_ATTEMPT):
-        uvs = _by_xatlas(surface, resolution, padding, share * time_limit)
-        if uvs is not None:
-            return Unwrapping(uvs, "xatlas")
+    uvs = _by_xatlas(surface, resolution, padding, time_limit)
+    if uvs is not None:
+        return Unwrapping(uvs, "xatlas")
     logger.warning("no UVs from xatlas for %d faces: box projection", len(surface.faces))
     return Unwrapping(box_projection(surface, resolution, padding), "box")
 
 
 def _by_xatlas(surface: Surface, resolution: int, padding: int, time_limit: float) -> np.ndarray | None:
     job = io.BytesIO()
-    np.savez(job, vertices=surface.vertices, faces=surface.faces, resolution=resolution, padding=padding)
+    settings = {"resolution": resolution, "padding": padding, "seconds": time_limit}
+    np.savez(job, vertices=surface.vertices, faces=surface.faces, **settings)
     command = [sys.executable, "-m", "dreamlift.assets._xatlas_process"]
     try:
-        done = subprocess.run(command, input=job.getvalue(), capture_output=True, timeout=time_limit, check=False)
+        limit = time_limit * BUSY_FACTOR
+        done = subprocess.run(command, input=job.getvalue(), capture_output=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
-        logger.warning("xatlas took longer than %.1f s for %d faces", time_limit, len(surface.faces))
+        logger.warning("xatlas took longer than %.1f s for %d faces", limit, len(surface.faces))
         return None
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().splitlines()

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +32,6 @@ from dreamlift.pipelines import mvdream
 from dreamlift.pipelines.context import Asset, Preview, Request, RequestError, Stop
 from dreamlift.pipelines.context import Progress as JobProgress
 from dreamlift.priors.mvdream import MINI_FOLDER, MVDreamPrior
-from dreamlift.threads import usable_cores
 from dreamlift.training.prompts import parse_prompt
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompts", type=Path, help="file with one prompt a line instead of the built-in 32")
     parser.add_argument("--limit", type=int, help="only the first so many prompts")
     parser.add_argument("--seeds", type=int, default=3, help="runs of every prompt (default: 3)")
-    parser.add_argument("--jobs", type=int, default=usable_cores(), help="processes (default: one a core)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--out", type=Path, default=Path("runs/evaluation"), help="keeps finished runs; resumes")
     parser.add_argument("--json", action="store_true", help="print nothing but the JSON line")
 
