@@ -47,6 +47,24 @@ def test_help_and_version_import_nothing_heavy():
     assert not imported("--version") & HEAVY
 
 
+def test_serve_loads_no_torch_and_says_where_it_listens(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "dreamlift.cli", "serve", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        event = json.loads(process.stdout.readline())
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert event["event"] == "serving" and event["port"] > 0 and event["home"] == str(tmp_path / "home")
+    assert process.returncode == Exit.OK
+    names = {line.rpartition("|")[2].strip() for line in errors.splitlines() if line.startswith("import time:")}
+    assert "zmq" in names and not names & {"torch", "warp", "diffusers", "scipy", "rich"}
+
+
 def test_the_version_is_the_packages(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
