@@ -1,7 +1,7 @@
 """The built zip installed into the `bpy` modules of Blender 4.5 and 5.0 and driven against a live service.
 
-Each version lives in a virtual environment under ~/.cache/dreamlift-bpy, made on first use; where pip cannot fetch it the
-tests are skipped with the reason. What is played stands in inside.py.
+Each version lives in a virtual environment under ~/.cache/dreamlift-bpy, made on first use; where pip cannot fetch it
+the tests are skipped with the reason. What is played stands in inside.py.
 """
 
 from __future__ import annotations
