@@ -11,22 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..distillation.mv_sds import rescale
 from ..rendering.cameras import Cameras
-
-
-def rescale_guidance(guided: Tensor, conditional: Tensor, share: float, views: int) -> Tensor:
-    """Pull the spread of a guided x_0 back towards the conditional one's (systems.md 1.3).
-
-    Args:
-        guided: x_0 with guidance. (B * views, C, h, w).
-        conditional: x_0 of the prompt alone, the same shape.
-        share: phi in [0, 1]: 0 leaves `guided` alone, 1 gives it the conditional spread.
-        views: Views per object; the spread is taken over all views, channels and pixels of one object.
-    """
-    by_object = [x.unflatten(0, (-1, views)).flatten(1) for x in (guided, conditional)]
-    ratio = (by_object[1].std(1) + 1e-8) / (by_object[0].std(1) + 1e-8)
-    factor = ratio.repeat_interleave(views).view(-1, 1, 1, 1)
-    return guided * (share * factor + 1 - share)
 
 
 @torch.no_grad()
@@ -38,7 +24,7 @@ def sample_views(
     negative_prompt: str = "",
     steps: int = 25,
     guidance: float = 5.0,
-    rescale: float = 0.5,
+    rescale_share: float = 0.5,
     seed: int = 0,
 ) -> Tensor:
     """Draw the views of some objects with DDIM, eta 0.
@@ -50,7 +36,7 @@ def sample_views(
         negative_prompt: The unconditional side of the guidance.
         steps: DDIM steps.
         guidance: w in x_u + w (x_c - x_u).
-        rescale: phi of the CFG rescale.
+        rescale_share: phi of the CFG rescale (systems.md 1.3).
         seed: Of the initial noise.
 
     Returns:
@@ -67,7 +53,7 @@ def sample_views(
     for t, following in zip(timesteps, [*timesteps[1:], None], strict=True):
         labels = torch.full((2 * len(cameras),), t, device=prior.device)
         x0_c, x0_u = prior.predict_x0(torch.cat([x_t, x_t]), labels, context, both, views).chunk(2)
-        x0 = rescale_guidance(x0_u + guidance * (x0_c - x0_u), x0_c, rescale, views)
+        x0 = rescale(x0_u + guidance * (x0_c - x0_u), x0_c, rescale_share, views)
         abar = prior.alphas_cumprod[t]
         eps = (x_t - abar.sqrt() * x0) / (1 - abar).sqrt()
         after = prior.alphas_cumprod[following] if following is not None else torch.ones_like(abar)

@@ -5,7 +5,7 @@ import torch
 
 from dreamlift.priors.configs import MINI
 from dreamlift.priors.mvdream import MVDreamPrior
-from dreamlift.priors.sampling import rescale_guidance, sample_views
+from dreamlift.priors.sampling import sample_views
 from dreamlift.priors.tokenizer import WordTokenizer
 from dreamlift.rendering.cameras import harmonic_camera, orbit, orthogonal_views
 
@@ -89,14 +89,6 @@ def test_sampling_is_repeatable_and_in_range(prior):
     first, second = (sample_views(prior, ["a red cube"], cameras, steps=3, seed=5) for _ in range(2))
     assert torch.equal(first, second)
     assert first.shape == (4, 3, 64, 64) and first.min() >= 0 and first.max() <= 1
-
-
-def test_rescaled_guidance_has_the_conditional_spread_per_object():
-    generator = torch.Generator().manual_seed(2)
-    conditional = torch.randn(8, 4, 8, 8, generator=generator)
-    guided = conditional * torch.tensor([3.0] * 4 + [5.0] * 4).view(-1, 1, 1, 1)
-    assert torch.allclose(rescale_guidance(guided, conditional, 1.0, 4), conditional, atol=1e-5)
-    assert torch.equal(rescale_guidance(guided, conditional, 0.0, 4), guided)
 
 
 def test_harmonics_tell_all_sides_apart_and_depend_on_the_matrix_alone():
