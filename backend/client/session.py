@@ -83,18 +83,19 @@ class Client:
 
     # -- jobs -------------------------------------------------------------------------------------------
 
-    def submit(self, request: JobRequest, images: Mapping[str, bytes] | None = None) -> str:
+    def submit(self, request: JobRequest, images: Mapping[str, bytes] | None = None, watch: bool = False) -> str:
         """Upload the pictures and ask for the job; its id, once the server has stored it.
 
         Args:
             request: What to make.
             images: Encoded picture files by role.
+            watch: Watch the job from its first event on, for callers that read all events themselves.
 
         Raises:
             ProtocolError: The server refuses; code and sentences say why.
             ClientError: "no_answer".
         """
-        identity = self._conversation.submit(request, images)
+        identity = self._conversation.submit(request, images, watch=watch)
         return self._answered(identity, messages.Accepted, wait=600.0 if images else ANSWER_SECONDS).job
 
     def follow(
@@ -111,6 +112,7 @@ class Client:
         Raises:
             ProtocolError: "unknown_job".
         """
+        self._backlog = [event for event in self._backlog if getattr(event, "job", None) != job]
         identity = self._conversation.watch(job, after, previews)
         while True:
             for event in self._take(lambda event: _concerns(event, job, identity)):

@@ -160,6 +160,14 @@ class JobQueue:
             _end_orphan(job)
             self._return(job, None)
 
+    def reconcile(self) -> None:
+        """Requeue jobs that no worker holds though the store says so: their end could not be written down."""
+        held = {worker.job for worker in self.supervisor.workers}
+        for job in self._store.active():
+            if job.id not in held:
+                _log.warning("no worker holds it", extra={"job": job.id})
+                self._return(job, None)
+
     def give_out(self) -> None:
         """Give queued jobs to idle workers."""
         idle = self.supervisor.idle()

@@ -10,8 +10,10 @@ import logging
 import os
 import secrets
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 import zmq
 
@@ -58,21 +60,35 @@ class Service:
         self._settings = settings
         self._home = Home(settings.home)
         self._home.prepare()
-        self._lock = ServiceLock(self._home)
-        self._log_handler = open_log(self._home.logs / "service.log")
         self.run_id = secrets.token_hex(16)
         self._stopping = False
-        self._revoked_checked = 0.0
-        self._database = Database(self._home.database)
-        store = Store(self._database)
+        self._resources = ExitStack()  # everything that must be let go, also where the start fails half-way
+        try:
+            self._open(pipelines)
+        except BaseException:
+            self._resources.close()
+            raise
+
+    def _open(self, pipelines: Mapping[str, PipelineDescription]) -> None:
+        settings, resources = self._settings, self._resources
+        resources.callback(ServiceLock(self._home).release)
+        resources.callback(close_log, open_log(self._home.logs / "service.log"))
+        database = Database(self._home.database)
+        resources.callback(database.close)
+        store = Store(database)
         blobs = Blobs(self._home, settings.free_bytes)
         self._ring = KeyRing(self._home)
-        self._context = zmq.Context()
-        self._gatekeeper = Gatekeeper(self._context, self._ring)
-        self._socket = self._listening_socket()
+        context = zmq.Context()
+        resources.callback(context.term)
+        self._gatekeeper = Gatekeeper(context, self._ring)
+        resources.callback(self._gatekeeper.close)
+        self._socket = context.socket(zmq.ROUTER)
+        resources.callback(self._socket.close)
+        self._listen()
         self._sessions = Sessions(store, self._send)
         self._queue = JobQueue(settings, self._home, store, blobs, self._sessions)
-        self._supervisor = Supervisor(self._context, settings, self._home, self._gatekeeper, self._queue)
+        self._supervisor = Supervisor(context, settings, self._home, self._gatekeeper, self._queue)
+        resources.callback(self._supervisor.close)
         self._queue.supervisor = self._supervisor
         self._commands = Commands(settings, self.run_id, pipelines, store, blobs, self._sessions, self._queue)
         self._queue.recover()
@@ -92,21 +108,18 @@ class Service:
         next_clean = time.monotonic() + 5.0
         while not self._stopping:
             ready = dict(poller.poll(1000 * TICK_SECONDS))
-            if self._gatekeeper.socket in ready:
-                self._gatekeeper.answer()
-            if self._supervisor.socket in ready:
-                self._drain(self._supervisor.socket, self._supervisor.receive)
-            if self._socket in ready:
-                self._drain(self._socket, self._receive)
             now = time.monotonic()
-            if now >= next_tick:
-                next_tick = now + TICK_SECONDS
-                self._tick(now)
-            if now >= next_clean:
-                next_clean = now + CLEAN_SECONDS
-                self._queue.clean()
-            self._queue.give_out()
-            self._sessions.deliver()
+            try:
+                self._turn(ready)
+                if now >= next_tick:
+                    next_tick = now + TICK_SECONDS
+                    self._tick(now)
+                if now >= next_clean:
+                    next_clean = now + CLEAN_SECONDS
+                    self._queue.clean()
+            except (sqlite3.OperationalError, OSError):  # a full or failing disk: what was not committed is done again
+                _log.exception("the disk does not take what the service writes")
+                time.sleep(1.0)
 
     def stop(self) -> None:
         """Make `run` return soon. May be called from a signal handler."""
@@ -114,21 +127,28 @@ class Service:
 
     def close(self) -> None:
         """End the workers, close everything, take the connection file away. Unfinished jobs stay in the queue."""
-        self._supervisor.close()
-        self._queue.recover()
-        self._home.connection.unlink(missing_ok=True)
-        self._gatekeeper.close()
-        self._socket.close()
-        self._context.term()
-        self._database.close()
-        _log.info("stopped")
-        close_log(self._log_handler)
-        self._lock.release()
+        try:
+            self._supervisor.close()
+            self._queue.recover()
+            self._home.connection.unlink(missing_ok=True)
+            _log.info("stopped")
+        finally:
+            self._resources.close()
+
+    def _turn(self, ready: dict[zmq.Socket, int]) -> None:
+        if self._gatekeeper.socket in ready:
+            self._gatekeeper.answer()
+        if self._supervisor.socket in ready:
+            self._drain(self._supervisor.socket, self._supervisor.receive)
+        if self._socket in ready:
+            self._drain(self._socket, self._receive)
+        self._queue.give_out()
+        self._sessions.deliver()
 
     # -- the sockets ------------------------------------------------------------------------------------------------
 
-    def _listening_socket(self) -> zmq.Socket:
-        socket = self._context.socket(zmq.ROUTER)
+    def _listen(self) -> None:
+        socket = self._socket
         socket.linger = 200
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a peer that is gone is noticed when it is written to
         socket.setsockopt(zmq.MAXMSGSIZE, limits.MAX_BUFFER_BYTES)
@@ -136,15 +156,12 @@ class Service:
         socket.setsockopt(zmq.RCVHWM, 256)
         socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
         socket.setsockopt(zmq.IPV6, ":" in self._settings.host)
-        secret = self._ring.server.secret.encode()
         if not self._settings.insecure_loopback:
             socket.curve_server = True
-            socket.curve_secretkey = secret
+            socket.curve_secretkey = self._ring.server.secret.encode()
             socket.zap_domain = CLIENTS
         host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-        port = self._bind(socket, host)
-        self.endpoint = self._own_endpoint(port)
-        return socket
+        self.endpoint = self._own_endpoint(self._bind(socket, host))
 
     def _bind(self, socket: zmq.Socket, host: str) -> int:
         wanted = [self._settings.port] if self._settings.port else [last_port(self._home), 0]
@@ -233,6 +250,7 @@ class Service:
         self._ring.refresh()
         self._sessions.drop_silent(now)
         self._supervisor.tick(now)
+        self._queue.reconcile()
 
 
 def receive_bounded(socket: zmq.Socket) -> list[zmq.Frame]:

@@ -204,22 +204,25 @@ class Supervisor:
         pair = make_key_pair()
         self._gatekeeper.workers[pair.public] = worker.name
         worker.public, worker.started, worker.heard = pair.public, now, now
+        try:
+            worker.process = self._spawn(worker)
+            worker.process.stdin.write(self._orders(worker, pair))
+        except OSError as error:
+            self._lost(worker, now, f"could not be started: {error}")
+            return
+        _log.info("%s started, process %d", worker.name, worker.process.pid)
+
+    def _spawn(self, worker: Worker) -> subprocess.Popen:
         log = _worker_log(self._home.logs / f"{worker.name}.log")
         with open(log, "ab") as output:
-            worker.process = subprocess.Popen(
+            return subprocess.Popen(
                 self._settings.worker_command,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                bufsize=0,  # closing a pipe whose reader died must not try to write
                 **_own_group(),
             )
-        try:
-            worker.process.stdin.write(self._orders(worker, pair))
-            worker.process.stdin.flush()
-        except OSError as error:
-            self._lost(worker, now, f"did not take its orders: {error}")
-            return
-        _log.info("%s started, process %d", worker.name, worker.process.pid)
 
     def _orders(self, worker: Worker, pair: KeyPair) -> bytes:
         orders = {
@@ -235,10 +238,10 @@ class Supervisor:
 
     def _lost(self, worker: Worker, now: float, why: str) -> None:
         _log.warning("%s %s", worker.name, why, extra={"job": worker.job or "-"})
-        if worker.process.poll() is None:
+        if worker.process is not None:
             worker.process.kill()
-        worker.process.wait()
-        worker.process.stdin.close()
+            worker.process.wait()
+            worker.process.stdin.close()
         self._gatekeeper.workers.pop(worker.public, None)
         job, attempt = worker.job, worker.attempt
         worker.failures = 1 if now - worker.started > STABLE_SECONDS else worker.failures + 1

@@ -61,7 +61,11 @@ class _Killer(threading.Thread):
     def run(self) -> None:
         try:
             while self._plan:
-                time.sleep(self._random.uniform(0.05, self._longest))
+                if self._random.random() < 0.8:
+                    self._await_work()  # else anywhere: also while processes start
+                time.sleep(self._random.uniform(0.0, self._longest))
+                if self._service.has_died:
+                    raise AssertionError(f"the service ended by itself: {self._service.output.read_text()[-2000:]}")
                 if self._plan[-1] == "worker":
                     if not self._service.kill_worker():
                         continue  # none lives at this moment: another time
@@ -75,8 +79,17 @@ class _Killer(threading.Thread):
         except BaseException as error:
             self.failure = error
 
+    def _await_work(self) -> None:
+        """Wait until a worker has done something since the last kill, so that most kills hit a job."""
+        before, until = self._journal_size(), time.monotonic() + 60
+        while self._journal_size() == before and time.monotonic() < until:
+            time.sleep(0.005)
 
-def run_campaign(folder: Path, worker_kills: int, service_kills: int, seed: int, longest: float = 1.5) -> Account:
+    def _journal_size(self) -> int:
+        return self._service.journal.stat().st_size if self._service.journal.exists() else 0
+
+
+def run_campaign(folder: Path, worker_kills: int, service_kills: int, seed: int, longest: float = 0.5) -> Account:
     """Run it.
 
     Args:
@@ -84,7 +97,7 @@ def run_campaign(folder: Path, worker_kills: int, service_kills: int, seed: int,
         worker_kills: How many workers to kill.
         service_kills: How many times to kill the service.
         seed: Of the moments and the jobs' lengths.
-        longest: Seconds between two kills at most.
+        longest: Seconds between the sign of work that the killer waits for and the kill, at most.
     """
     account, begun = Account(), time.monotonic()
     chance = random.Random(seed + 1)
@@ -98,8 +111,8 @@ def run_campaign(folder: Path, worker_kills: int, service_kills: int, seed: int,
             while killer.is_alive() or any(not _ended(told) for told in seen.values()):
                 open_jobs = sum(not _ended(told) for told in seen.values())
                 if killer.is_alive() and open_jobs < 4:
-                    prompt = f"id={len(prompts)} trace=1 preview=1 steps={chance.randint(1, 40)} pause=0.01"
-                    job = client.submit(JobRequest(prompt=prompt))
+                    prompt = f"id={len(prompts)} trace=1 preview=1 steps={chance.randint(1, 60)} pause=0.01"
+                    job = client.submit(JobRequest(prompt=prompt), watch=True)
                     prompts[job], seen[job] = prompt, seen.get(job, [])
                 _listen(client, seen, account)
                 if not killer.is_alive() and time.monotonic() - begun > 60 + 20 * (worker_kills + service_kills):

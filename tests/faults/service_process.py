@@ -61,6 +61,11 @@ class ServiceProcess:
         """The service's process."""
         return self._process.pid
 
+    @property
+    def has_died(self) -> bool:
+        """True where the service was started and is no longer there, without having been killed or stopped here."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> None:
         """Start the service; returns at once."""
         environment = {**os.environ, "DREAMLIFT_TEST_JOURNAL": str(self.journal), "OMP_NUM_THREADS": "1"}

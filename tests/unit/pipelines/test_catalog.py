@@ -1,0 +1,77 @@
+"""The catalog's data can be drawn and sent, and requests are checked against it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+
+from dreamlift.pipelines.catalog import PIPELINES, check, load
+from dreamlift.pipelines.context import RequestError
+from dreamlift.protocol import messages
+
+SETTINGS = [(name, setting) for name, pipeline in PIPELINES.items() for setting in pipeline.settings]
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_pipeline_has_a_default_preset_and_labels_that_fit_a_panel(name):
+    pipeline = PIPELINES[name]
+    assert pipeline.name == name and pipeline.presets
+    assert all(len(setting.label) <= 28 for setting in pipeline.settings)
+    assert len({setting.key for setting in pipeline.settings}) == len(pipeline.settings)
+
+
+@pytest.mark.parametrize(("name", "setting"), SETTINGS, ids=lambda value: getattr(value, "key", value))
+def test_every_default_is_one_that_the_catalog_itself_accepts(name, setting):
+    presets = {preset.name for preset in PIPELINES[name].presets}
+    assert set(setting.defaults) <= presets
+    for preset, value in setting.defaults.items():
+        check(name, preset, {setting.key: value})
+
+
+@pytest.mark.parametrize(("name", "setting"), SETTINGS, ids=lambda value: getattr(value, "key", value))
+def test_every_setting_fits_the_wire(name, setting):
+    body = messages.Setting(**asdict(setting)).to_body()
+    assert messages.Setting.from_body(body).key == setting.key
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("sculpt", "mini", {}), "unknown_pipeline"),
+        (("mvdream", "huge", {}), "unknown_preset"),
+        (("mvdream", "mini", {"colour": 1}), "unknown_setting"),
+        (("mvdream", "mini", {"steps": 5}), "bad_setting"),
+        (("mvdream", "mini", {"steps": 10**9}), "bad_setting"),
+        (("mvdream", "mini", {"steps": "300"}), "bad_setting"),
+        (("mvdream", "mini", {"steps": 300.5}), "bad_setting"),
+        (("mvdream", "mini", {"steps": True}), "bad_setting"),
+        (("mvdream", "mini", {"size_m": float("nan")}), "bad_setting"),
+        (("mvdream", "mini", {"size_m": float("inf")}), "bad_setting"),
+        (("mvdream", "mini", {"texture_size": 1000}), "bad_setting"),
+        (("mvdream", "mini", {"texture_size": True}), "bad_setting"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_it_is_queued(arguments, code):
+    with pytest.raises(RequestError) as caught:
+        check(*arguments)
+    assert caught.value.code == code
+    assert caught.value.what.endswith(".") and caught.value.remedy.endswith(".")
+
+
+def test_a_value_out_of_range_comes_back_with_the_nearest_one():
+    with pytest.raises(RequestError) as caught:
+        check("mvdream", "mini", {"steps": 1})
+    check("mvdream", "mini", caught.value.suggestion)
+
+
+def test_a_name_that_is_not_in_the_catalog_is_never_imported():
+    with pytest.raises(RequestError, match="os"):
+        load("os")
+
+
+def test_reading_the_catalog_needs_no_torch():
+    code = "import sys, dreamlift.pipelines.catalog; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
