@@ -5,20 +5,16 @@
 Starts a service and Blender ($BLENDER, or shared/tools/blender-box), installs the built extension and measures its own
 code: replacing a mesh with edges, colours and UVs (`LiveObjects.show`), moving its vertices, one idle tick of the pump
 with the server connected, and `import_scene.gltf` of the same mesh in the same run. Limits: 16 ms a replacement, 0.3 ms
-an idle tick, as medians of the main thread's CPU time; the wall clock stands beside it and is the same on a machine that
-does nothing else. The last line is JSON.
+an idle tick, as medians of the main thread's CPU time; the wall clock stands beside it and is the same on a machine
+that does nothing else. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
-import tempfile
 import time
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +24,10 @@ try:
 except ImportError:
     bpy = None
 
-ROOT = Path(__file__).resolve().parents[1]
-NAME = "bl_ext.user_default.dreamlift"
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # Blender does not do that for --python
+import blender_window  # noqa: E402
+from blender_window import ROOT, part  # noqa: E402
+
 LIMITS = {"replace": 16.0, "idle_tick": 0.3}
 
 
@@ -60,11 +58,6 @@ def edges_of(faces: np.ndarray, vertex_count: int):
     keys = sides[:, 0].astype(np.int64) * vertex_count + sides[:, 1]
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return sides[first].astype(np.int32), inverse.reshape(-1, 3).astype(np.int32)
-
-
-def part(name: str):
-    """A module of the installed extension."""
-    return import_module(f"{NAME}.{name}")
 
 
 def timed(function, repeats: int) -> list[tuple[float, float]]:
@@ -144,77 +137,7 @@ def summary(times: dict[str, list[tuple[float, float]]]) -> dict:
     return table
 
 
-def run_inside(arguments) -> None:
-    """Install, wait for the window and the server, measure, quit."""
-    bpy.context.preferences.view.show_splash = False
-    bpy.context.preferences.system.use_online_access = True
-    bpy.ops.extensions.package_install_files(
-        filepath=arguments.zip, repo="user_default", enable_on_install=True, overwrite=True
-    )
-    until = time.monotonic() + 30
-
-    def when_online():
-        app = part("state").current()
-        if not app.snapshot.online and time.monotonic() < until:
-            return 0.2
-        window = bpy.context.window_manager.windows[0]
-        area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
-        region = next(region for region in area.regions if region.type == "WINDOW")
-        try:
-            with bpy.context.temp_override(window=window, area=area, region=region):
-                result = measure(arguments.triangles, arguments.repeats, Path(arguments.folder))
-            Path(arguments.folder, "result.json").write_text(json.dumps(result))
-        finally:
-            bpy.ops.wm.quit_blender()
-        return None
-
-    bpy.app.timers.register(when_online, first_interval=2.0)
-
-
 # -- outside ---------------------------------------------------------------------------------------
-
-
-def run_outside(arguments) -> int:
-    """Build, start the service and Blender, print what came of it."""
-    sys.path.insert(0, str(ROOT))
-    import build_addon
-
-    command = os.environ["BLENDER"].split() if os.environ.get("BLENDER") else None
-    command = command or [str(ROOT.parent / "shared" / "tools" / "blender-box"), "gui"]
-    with tempfile.TemporaryDirectory(prefix="dreamlift-bench-") as name:
-        folder = Path(name)
-        zip_path = build_addon.build(folder / "dist", build_addon.default_cache(), ("linux-x64",))[0]
-        home = folder / "home"
-        server = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests/fakes/growing.py"), "serve", "--home", str(home)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        environment = {
-            **os.environ,
-            "DREAMLIFT_HOME": str(home),
-            "BLENDER_USER_RESOURCES": str(folder / "blender"),
-            "BLENDER_BOX_BIND": str(ROOT),
-        }
-        own = ["--zip", str(zip_path), "--folder", str(folder)]
-        own += ["--triangles", str(arguments.triangles), "--repeats", str(arguments.repeats)]
-        try:
-            done = subprocess.run(
-                [*command, "--factory-startup", "--python", str(Path(__file__).resolve()), "--", *own],
-                env=environment,
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                timeout=540,
-            )
-        finally:
-            server.terminate()
-            server.wait(20)
-        if not (folder / "result.json").exists():
-            print(done.stdout[-3000:], done.stderr[-3000:], sep="\n", file=sys.stderr)
-            return 1
-        result = json.loads((folder / "result.json").read_text())
-    return show(result)
 
 
 def show(result: dict) -> int:
@@ -252,9 +175,17 @@ def main() -> int:
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args(own)
     if inside:
-        run_inside(arguments)
+
+        def measured():
+            yield
+            return measure(arguments.triangles, arguments.repeats, Path(arguments.folder))
+
+        blender_window.inside(arguments.zip, arguments.folder, measured)
         return 0
-    return run_outside(arguments)
+    own = ["--triangles", str(arguments.triangles), "--repeats", str(arguments.repeats)]
+    server = [sys.executable, str(ROOT / "tests" / "fakes" / "growing.py"), "serve", "--home"]
+    result = blender_window.run_in_window(__file__, own, server)
+    return 1 if result is None else show(result)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class _Pace:
     """What the timer remembers between ticks."""
 
     def __init__(self):
-        self.expected = 0.0  # when this tick should have come
+        self.computed = 0.0  # CPU time of the main thread when the last tick ended
         self.changed_geometry = False
         self.changes = -1
         self.drawn = float("-inf")
@@ -54,11 +54,11 @@ def timer() -> float:
     if app is None:
         return IDLE_SECONDS
     if _pace.changed_geometry:
-        app.rate.redrawn(time.monotonic() - _pace.expected)
+        app.rate.redrawn(time.thread_time() - _pace.computed)
         _pace.changed_geometry = False
     tick(app)
     pause = BUSY_SECONDS if _is_busy(app) else IDLE_SECONDS
-    _pace.expected = time.monotonic() + pause
+    _pace.computed = time.thread_time()
     return pause
 
 
@@ -205,7 +205,8 @@ def _apply(app: state.App, now: float) -> None:
     for job in app.session.book:
         if not job.id or not job.is_active:
             continue
-        if app.session.waits(job.id, "mesh") and app.rate.due(now) and window.live and job.here:
+        wanted = app.session.waits(job.id, "mesh") and window.live and job.here
+        if wanted and (app.rate.due(now) or job.id not in app.live):  # a job's first mesh does not wait
             _show_mesh(app, job, chosen.triangle_limit, now)
         if app.session.waits(job.id, "views") and time.perf_counter() < until:
             _show_views(app, job)
@@ -273,8 +274,6 @@ def _commit(app: state.App, job_id: str, mark: bool) -> None:
     app.colors.show_finished()
     if mark:
         mark_asset(app, job)
-    app.thumbnails.drop(f"{job_id}/")
-    app.icons.pop(job_id, None)
     request_redraw()
 
 
@@ -284,8 +283,6 @@ def _end(app: state.App, job: Job) -> None:
         app.live.drop(job.id)
     else:
         app.live.forget(job.id)
-    app.thumbnails.drop(f"{job.id}/")
-    app.icons.pop(job.id, None)
     request_redraw()
 
 
@@ -327,6 +324,7 @@ def _renew(app: state.App, now: float) -> None:
     if not _pace.dirty or now - _pace.drawn < DRAW_SECONDS:
         return
     _pace.dirty, _pace.drawn = False, now
+    _forget_pictures(app)
     scene = bpy.context.scene
     fields = scene.dreamlift if scene else None
     old = app.snapshot
@@ -337,6 +335,17 @@ def _renew(app: state.App, now: float) -> None:
         return
     window_rows.show_rows(bpy.context.window_manager.dreamlift, app.snapshot.rows)
     _redraw()
+
+
+def _forget_pictures(app: state.App) -> None:
+    """Views are for jobs that run; the front picture stays as long as the job is listed, for the Asset Browser."""
+    for job_id in list(app.front):
+        job = app.session.book.get(job_id)
+        if job_id in app.icons and (job is None or not job.is_active):
+            app.thumbnails.drop(f"{job_id}/")
+            del app.icons[job_id]
+        if job is None:
+            del app.front[job_id]
 
 
 def _surroundings(app: state.App, fields, now: float) -> Surroundings:

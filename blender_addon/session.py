@@ -265,8 +265,10 @@ class Session:
         if isinstance(answer, messages.Accepted) and event.id in self._submits:
             self.book.accepted(self._submits.pop(event.id), event.job, answer.state, answer.position)
         elif isinstance(answer, messages.Jobs):
-            for job in self.book.merge(answer.jobs, whole=not answer.more):
+            for job in self.book.merge(answer.jobs, not answer.more, self.servers.in_use):
                 self._follow(job)
+                if job.state in (JobState.FAILED, JobState.CANCELLED):
+                    self._ended.append(job)  # it ended while its file was closed
         elif isinstance(answer, messages.Subscribed):
             job = self.book.get(event.job)
             if job is not None:
@@ -281,10 +283,7 @@ class Session:
         known = self.book.get(event.job)
         if known is not None and event.error.code == "unknown_job":
             if not known.committed:
-                known.enter(JobState.FAILED)
-                known.problem = messages.Problem(
-                    code="unknown_job", what="The server no longer has this job.", remedy="Generate it again."
-                )
+                known.lose()
             return
         if event.error.code == "wrong_state":
             log.info("job %s: %s", event.job, event.error)  # it ended before the command came

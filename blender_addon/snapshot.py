@@ -73,6 +73,7 @@ class RunningView:
     can_put_back: bool
     is_here: bool
     others: int  # how many more wait or run
+    notes: tuple[str, ...]  # the newest warning, in lines that fit
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Row:
     can_cancel: bool
     can_remove: bool
     problem: Card | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def build(session: Session, around: Surroundings) -> Snapshot:
 
 def _forecast(session: Session, preset: Preset) -> str:
     """ "45 s · CPU · next": measured time on this server, where it runs, when it starts."""
-    active = [job for job in session.book if job.is_active]
+    active = [job for job in session.book if job.is_active and not job.is_unknown]
     devices = session.welcome.devices
     queued = sum(1 for job in active if job.state in (None, JobState.QUEUED))
     when = "starts at once" if len(active) < len(devices) else words.queue_line(queued).lower()
@@ -295,7 +297,8 @@ def _running(session: Session, job: Job, around: Surroundings) -> RunningView:
         can_cancel=state in (JobState.QUEUED, JobState.RUNNING, JobState.PAUSING),
         can_put_back=job.here and job.missing,
         is_here=job.here,
-        others=sum(1 for each in session.book if each.is_active) - 1,
+        others=sum(1 for each in session.book if each.is_active and not each.is_unknown) - 1,
+        notes=_notes(job),
     )
 
 
@@ -322,4 +325,12 @@ def _row(job: Job) -> Row:
         can_cancel=job.state in (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED),
         can_remove=job.state is not None and job.state.is_terminal,
         problem=problem,
+        notes=_notes(job) if job.state is JobState.FINISHED else (),
     )
+
+
+def _notes(job: Job) -> tuple[str, ...]:
+    if not job.warnings:
+        return ()
+    newest = job.warnings[-1]
+    return tuple(words.wrap(f"{newest.what} {newest.remedy}"))

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 
+from ..protocol.errors import ProtocolError
 from ..protocol.messages import JobSummary
 from ..protocol.states import JobState
 from .job import Job
@@ -54,12 +55,13 @@ class JobBook:
         """Forget a job."""
         self._jobs.pop(job_id, None)
 
-    def merge(self, summaries: Iterable[JobSummary], whole: bool) -> list[Job]:
+    def merge(self, summaries: Iterable[JobSummary], whole: bool, server: str) -> list[Job]:
         """Take in the server's list.
 
         Args:
             summaries: Jobs as the server has them.
             whole: Whether that is all it has; then jobs it does not name are gone from it.
+            server: Its name.
 
         Returns:
             The jobs of this file among them.
@@ -69,18 +71,21 @@ class JobBook:
             named.add(summary.job)
             job = self._jobs.get(summary.job)
             if job is None:
-                job = self._jobs[summary.job] = Job(summary.job, "", summary.request)
+                job = self._jobs[summary.job] = Job(summary.job, "", summary.request, server)
             job.take_summary(summary)
         if whole:
-            for job in [job for job in self._jobs.values() if job.id not in named and not job.committed]:
-                self.remove(job.id)
-        for job in list(self)[MOST:]:
+            for job in [job for job in self._jobs.values() if job.id not in named and job.server in ("", server)]:
+                if not job.here:
+                    self.remove(job.id)
+                elif not job.committed:
+                    job.lose()
+        for job in [job for job in self if not job.here][MOST:]:
             self.remove(job.id)
         return [job for job in self if job.here and job.id in named]
 
     def running(self) -> Job | None:
         """The job that Now Running shows: one a worker holds before one that waits, this file's before others'."""
-        active = [job for job in self if job.is_active]
+        active = [job for job in self if job.is_active and not job.is_unknown]
         order = {True: 0, False: 1}
         key = lambda job: (order[job.state is not None and job.state.is_active], order[job.here], job.created)  # noqa: E731
         return min(active, key=key, default=None)
@@ -109,7 +114,7 @@ class JobBook:
                 if document["format"] != FORMAT:
                     raise ValueError(f"format {document['format']}, this version reads {FORMAT}")
                 saved = [Job.from_saved(entry) for entry in document["jobs"][:MOST]]
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, ProtocolError) as error:
                 log.warning("the jobs of this file cannot be read and are left out: %s", error)
         for old in saved:
             known = self._jobs.get(old.id)
@@ -121,9 +126,12 @@ class JobBook:
         return self.of_this_file()
 
     def clear(self) -> None:
-        """Another server: its jobs are others."""
-        for job in [job for job in self._jobs.values() if not job.here]:
-            self.remove(job.id)
+        """Another server: its jobs are others. Those of the open file stay, and wait for theirs."""
+        for job in list(self._jobs.values()):
+            if not job.here:
+                self.remove(job.id)
+            elif job.is_active:
+                job.state = None
 
     def _drop_sending(self, job: Job) -> None:
         self._sending = [each for each in self._sending if each is not job]

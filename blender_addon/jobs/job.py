@@ -65,6 +65,11 @@ class Job:
         return self.state is None or not (self.state.is_terminal or self.state is JobState.PAUSED)
 
     @property
+    def is_unknown(self) -> bool:
+        """Whether it is known from a file alone: its server has not been asked yet, or is not the one in use."""
+        return self.state is None and bool(self.id)
+
+    @property
     def result(self) -> Artifact | None:
         """The finished mesh's file, once there is one."""
         return next((artifact for artifact in self.artifacts if artifact.name == RESULT), None)
@@ -96,6 +101,12 @@ class Job:
         self.state = JobState.FAILED
         self.problem = Problem(code=code, what=what, remedy="Try again; if it comes back, report it.")
 
+    def lose(self) -> None:
+        """Its server does not have it any more."""
+        self.enter(JobState.FAILED)
+        what = "The server no longer has this job."
+        self.problem = Problem(code="unknown_job", what=what, remedy="Generate it again.")
+
     def take_summary(self, summary: JobSummary) -> None:
         """What the server's list says wins over what is remembered."""
         self.request = summary.request
@@ -122,7 +133,7 @@ class Job:
     def short(self) -> str:
         """One or two words for a row of the list."""
         if self.state is None:
-            return "Sending"
+            return "Asking" if self.id else "Sending"
         if self.state is JobState.FINISHED:
             return words.duration(self.seconds) if self.seconds else "Done"
         if self.state is JobState.QUEUED:
@@ -143,17 +154,17 @@ class Job:
             "size": self.size,
             "object": self.object_name,
             "committed": self.committed,
-            "prompt": self.request.prompt,
+            "request": self.request.to_body(),
         }
 
     @classmethod
     def from_saved(cls, saved: Mapping[str, Any]) -> Job:
-        """The job a .blend remembers; raises ValueError, KeyError or TypeError where it holds something else."""
+        """The job a .blend remembers; raises ValueError, KeyError, TypeError or ProtocolError where that is damaged."""
         x, y, z = (float(value) for value in saved["location"])
         return cls(
             id=str(saved["id"]),
             name=str(saved["name"]),
-            request=JobRequest(prompt=str(saved.get("prompt", ""))),
+            request=JobRequest.from_body(saved["request"], "request"),
             server=str(saved.get("server", "")),
             here=True,
             location=(x, y, z),

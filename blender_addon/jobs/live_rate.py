@@ -2,13 +2,14 @@
 """How often the live object may change: as often as asked, less where the machine cannot keep up.
 
 Knows times only. The redraw after a change, not the write, sets what a machine can do (62 ms at 100,000 triangles in
-software GL), and Blender does not say when a redraw is over; what it costs shows as lateness of the next timer tick.
+software GL), and Blender does not say when a redraw is over. What it costs is what the main thread has computed when
+the next timer tick comes; lateness would also count other programs, and a busy machine would hardly show anything.
 """
 
 from __future__ import annotations
 
 BUSY_SHARE = 0.25  # of wall time that writing and redrawing may take
-LONGEST_PAUSE = 4.0  # seconds between two changes, however slow the machine
+LONGEST_PAUSE = 2.0  # seconds between two changes, however slow the machine
 
 
 class LiveRate:
@@ -34,9 +35,9 @@ class LiveRate:
         self._last = now
         self._smooth(seconds)
 
-    def redrawn(self, lateness: float) -> None:
-        """The first tick after a change came this much too late: that is what the redraw cost."""
-        self._cost += 0.5 * max(0.0, lateness)
+    def redrawn(self, seconds: float) -> None:
+        """Between the change and the next tick the main thread computed this long."""
+        self._cost += 0.5 * max(0.0, seconds)
 
     def _smooth(self, seconds: float) -> None:
         self._cost = 0.5 * self._cost + 0.5 * seconds

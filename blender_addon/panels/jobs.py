@@ -5,7 +5,7 @@ import bpy
 
 from .. import state
 from ..snapshot import Row
-from .shared import SidebarPanel, draw_card
+from .shared import SidebarPanel, draw_card, draw_notes
 
 
 class DREAMLIFT_UL_jobs(bpy.types.UIList):
@@ -88,6 +88,7 @@ class DREAMLIFT_PT_jobs(SidebarPanel, bpy.types.Panel):
             self.layout.operator("dreamlift.put_back", icon="IMPORT").job_id = chosen.job_id
         if chosen.problem is not None:
             draw_card(self.layout, chosen.problem)
+        draw_notes(self.layout, chosen.notes)
 
 
 def selected(context) -> Row | None:

@@ -5,7 +5,7 @@ import bpy
 
 from .. import state
 from ..snapshot import RunningView
-from .shared import SidebarPanel
+from .shared import SidebarPanel, draw_notes
 
 VIEW_SCALE = 3.2  # of a view's picture; four fit the default width
 
@@ -44,6 +44,7 @@ class DREAMLIFT_PT_running(SidebarPanel, bpy.types.Panel):
         layout.progress(factor=view.fraction, type="BAR", text=view.line)
         if view.hold:
             layout.label(text=view.hold, icon="PAUSE")
+        draw_notes(layout, view.notes)
         _draw_buttons(layout, view)
         if view.can_put_back:
             layout.operator("dreamlift.put_back", text="Put Back", icon="LOOP_BACK").job_id = view.job_id

@@ -31,6 +31,14 @@ def draw_card(layout, card: Card) -> None:
         draw_button(buttons, button)
 
 
+def draw_notes(layout, notes: tuple[str, ...]) -> None:
+    """A warning that stops nothing."""
+    column = layout.column(align=True)
+    column.scale_y = LINE_SCALE
+    for number, line in enumerate(notes):
+        column.label(text=line, icon="BLANK1" if number else "INFO")
+
+
 def draw_button(layout, button: Button) -> None:
     """One operator with its values."""
     operator = layout.operator(button.operator, text=button.text, icon=button.icon)

@@ -189,6 +189,8 @@ class LiveObjects:
 
     def drop(self, job_id: str) -> None:
         """A cancelled job: take its half-made object away, with an undo step that brings it back."""
+        if job_id not in self._live:
+            return
         found = self._resolve(job_id)
         if found is not None and not _reason_to_hold(found):
             mesh = found.data

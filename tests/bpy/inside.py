@@ -45,7 +45,19 @@ def app():
     return part("state").current()
 
 
-def wait(condition, seconds=20.0, what="it"):
+def running(field):
+    """A field of the panel Now Running; None while it is hidden."""
+    return getattr(app().snapshot.running, field, None)
+
+
+def shown():
+    """What the panels show, short enough for a failure's message."""
+    snapshot = app().snapshot
+    rows = [(row.name, row.short) for row in snapshot.rows[:4]]
+    return f"card {snapshot.card}, running {snapshot.running}, rows {rows}"
+
+
+def wait(condition, seconds=45.0, what="it"):
     """Tick like Blender's timer would until the condition holds."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -53,7 +65,7 @@ def wait(condition, seconds=20.0, what="it"):
         if condition():
             return
         time.sleep(0.02)
-    raise AssertionError(f"{what} did not happen in {seconds} s; snapshot {app().snapshot}")
+    raise AssertionError(f"{what} did not happen in {seconds} s; {shown()}")
 
 
 def online():
@@ -91,6 +103,13 @@ def end(job):
     if not job.state.is_terminal:
         bpy.ops.dreamlift.command(job_id=job.id, command="CANCEL")
     wait(lambda: job.state.is_terminal, what="the end")
+
+
+def free_the_worker():
+    """After a failed scenario: its jobs must not hold up the next one."""
+    for job in list(app().session.book):
+        if job.id and job.state and not job.state.is_terminal:
+            end(job)
 
 
 # -- scenarios -------------------------------------------------------------------------------------
@@ -238,10 +257,10 @@ def edit_mode_holds_the_object_and_says_so():
     wait(lambda: grown(job), what="the first mesh")
     bpy.context.view_layer.objects.active = live_object(job)
     bpy.ops.object.mode_set(mode="EDIT")
-    wait(lambda: app().snapshot.running.hold == "Held while you edit it", what="the message")
+    wait(lambda: running("hold") == "Held while you edit it", what="the message")
     count = len(live_object(job).data.polygons)
     bpy.ops.object.mode_set(mode="OBJECT")
-    wait(lambda: app().snapshot.running.hold == "", what="going on")
+    wait(lambda: running("hold") == "", what="going on")
     wait(lambda: len(live_object(job).data.polygons) != count, what="growth")
     end(job)
 
@@ -251,11 +270,11 @@ def a_deleted_object_can_be_put_back():
     job = generate("a red mushroom in 30 s")
     wait(lambda: grown(job), what="the first mesh")
     bpy.data.objects.remove(live_object(job))
-    wait(lambda: app().snapshot.running.can_put_back, what="the offer")
+    wait(lambda: running("can_put_back"), what="the offer")
     assert live_object(job) is None
     bpy.ops.dreamlift.put_back(job_id=job.id)
     assert grown(job), "it comes back with its last geometry"
-    wait(lambda: not app().snapshot.running.can_put_back, what="going on")
+    wait(lambda: running("can_put_back") is False, what="going on")
     end(job)
 
 
@@ -342,7 +361,7 @@ def nothing_was_warned_about():
     assert not SAID.records, SAID.records
 
 
-HELPERS = {part, app, wait, online, fresh_file, generate, live_object, grown, end}
+HELPERS = {part, app, running, shown, free_the_worker, wait, online, fresh_file, generate, live_object, grown, end}
 SCENARIOS = [
     each
     for each in list(globals().values())
@@ -370,6 +389,7 @@ def main():
             results[scenario.__name__] = ""
         except Exception:
             results[scenario.__name__] = traceback.format_exc()
+            free_the_worker()
         print(f"{scenario.__name__} {time.monotonic() - started:.1f} s", results[scenario.__name__], flush=True)
         Path(report).write_text(json.dumps(results))
 

@@ -46,12 +46,24 @@ def app():
     return part("state").current()
 
 
+def running(field):
+    """A field of the panel Now Running; None while it is hidden."""
+    return getattr(app().snapshot.running, field, None)
+
+
+def shown():
+    """What the panels show, short enough for a failure's message."""
+    snapshot = app().snapshot
+    rows = [(row.name, row.short) for row in snapshot.rows[:4]]
+    return f"card {snapshot.card}, running {snapshot.running}, rows {rows}"
+
+
 def until(condition, seconds=60.0, what="it"):
     """Let Blender live until the condition holds."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise AssertionError(f"{what} did not happen in {seconds} s; snapshot {app().snapshot}")
+            raise AssertionError(f"{what} did not happen in {seconds} s; {shown()}")
         yield
 
 
@@ -182,7 +194,7 @@ def an_object_grows_where_the_cursor_is():
     job = yield from generate("A red mushroom in 12 s")
     yield from first_mesh(job)
     yield from growth(job)
-    yield from until(lambda: app().snapshot.running.icons, what="the views")
+    yield from until(lambda: running("icons"), what="the views")
     yield from shot("running")
     assert tuple(live_object(job).location) == (1.5, -1, 0)
     assert bpy.context.view_layer.objects.active == active and cube.select_get() == selected
@@ -236,10 +248,10 @@ def undo_past_its_creation_takes_it_away_and_redo_brings_it_back():
     yield from pause(0.3)
     press(bpy.ops.ed.undo)
     assert live_object(job) is None
-    yield from until(lambda: app().snapshot.running.can_put_back, what="the offer")
+    yield from until(lambda: running("can_put_back"), what="the offer")
     yield from shot("deleted")
     press(bpy.ops.ed.redo)
-    yield from until(lambda: not app().snapshot.running.can_put_back, what="its return")
+    yield from until(lambda: running("can_put_back") is False, what="its return")
     yield from growth(job)
     yield from end(job)
 
@@ -250,10 +262,10 @@ def edit_mode_holds_it_and_says_so():
     yield from first_mesh(job)
     bpy.context.view_layer.objects.active = live_object(job)
     press(bpy.ops.object.mode_set, mode="EDIT")
-    yield from until(lambda: "edit" in app().snapshot.running.hold, what="the message")
+    yield from until(lambda: "edit" in (running("hold") or ""), what="the message")
     yield from shot("edit_mode")
     press(bpy.ops.object.mode_set, mode="OBJECT")
-    yield from until(lambda: not app().snapshot.running.hold, what="going on")
+    yield from until(lambda: running("hold") == "", what="going on")
     yield from growth(job)
     yield from end(job)
 
@@ -267,11 +279,11 @@ def a_deleted_object_is_put_back_and_undo_of_the_deletion_works_too():
     live_object(job).select_set(True)
     press(bpy.ops.object.delete)
     press(bpy.ops.ed.undo_push, message="Delete")
-    yield from until(lambda: app().snapshot.running.can_put_back, what="the offer")
+    yield from until(lambda: running("can_put_back"), what="the offer")
     press(bpy.ops.ed.undo)
-    yield from until(lambda: triangles(job) and not app().snapshot.running.can_put_back, what="its return by undo")
+    yield from until(lambda: triangles(job) and running("can_put_back") is False, what="its return by undo")
     press(bpy.ops.ed.redo)
-    yield from until(lambda: app().snapshot.running.can_put_back, what="the offer again")
+    yield from until(lambda: running("can_put_back"), what="the offer again")
     press(bpy.ops.dreamlift.put_back, job_id=job.id)
     yield from until(lambda: triangles(job), what="its return by the button")
     yield from growth(job)
@@ -303,7 +315,7 @@ def a_render_in_the_background_holds_it():
     with bpy.context.temp_override(**view3d()):
         bpy.ops.render.render("INVOKE_DEFAULT")
     yield from until(lambda: bpy.app.is_job_running("RENDER"), what="the render")
-    yield from until(lambda: "renders" in app().snapshot.running.hold, what="the message")
+    yield from until(lambda: "renders" in (running("hold") or ""), what="the message")
     yield from until(lambda: not bpy.app.is_job_running("RENDER"), 120, what="the render's end")
     yield from growth(job)
     yield from end(job)
@@ -399,6 +411,8 @@ def play():
         except Exception:
             REPORT[scenario.__name__] = traceback.format_exc()
             yield from ask(do="shot", name=f"failed_{scenario.__name__}")
+            for job in [each for each in app().session.book if each.id and each.state and not each.state.is_terminal]:
+                yield from end(job)
         print(scenario.__name__, f"{time.monotonic() - started:.1f} s", REPORT[scenario.__name__], flush=True)
         (FOLDER / "report.json").write_text(json.dumps(REPORT))
 

@@ -179,7 +179,8 @@ def test_a_job_that_the_server_forgot_fails_with_a_reason(session, server):
     session.book._jobs[saved.id] = saved
     session.open_file(session.book.to_text())
     job = session.book.get(saved.id)
-    until(lambda: job.state is JobState.FAILED or session.book.get(saved.id) is None, session, server)
+    until(lambda: job.state is JobState.FAILED, session, server)
+    assert job.problem.code == "unknown_job"
 
 
 def test_a_file_is_left_and_its_job_found_again_when_it_opens(session, server):

@@ -53,20 +53,33 @@ def test_a_file_remembers_its_jobs_and_nothing_secret():
     other = JobBook()
     found = other.open_file(text)
     assert [each.id for each in found] == [f"{1:016x}"]
+    assert found[0].request == JobRequest(prompt="thing 1"), "so that it can be made again"
     assert (found[0].size, found[0].location, found[0].object_name, found[0].here) == (2.0, (1, 2, 3), "Mushroom", True)
+
+
+DAMAGED = json.dumps({"format": 1, "jobs": [{**job(1).to_saved(), "request": {"seed": -1}}]})
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"format": 9, "jobs": []}', '{"format": 1, "jobs": [{}]}', '{"format": 1, "jobs": [3]}', "null"],
+    [
+        "",
+        "{",
+        "[]",
+        '{"format": 9, "jobs": []}',
+        '{"format": 1, "jobs": [{}]}',
+        '{"format": 1, "jobs": [3]}',
+        "null",
+        DAMAGED,
+    ],
 )
 def test_damaged_texts_count_as_no_jobs(text):
     assert JobBook().open_file(text) == []
 
 
 def test_the_servers_list_adds_changes_and_takes_away():
-    book = book_of(job(1, here=True), job(2), job(3, JobState.FINISHED, committed=True))
-    ours = book.merge([summary(1, JobState.FINISHED, fraction=1.0), summary(9)], whole=True)
+    book = book_of(job(1, here=True), job(2), job(3, JobState.FINISHED, here=True, committed=True))
+    ours = book.merge([summary(1, JobState.FINISHED, fraction=1.0), summary(9)], True, "studio")
     assert [each.id for each in ours] == [f"{1:016x}"]
     assert book.get(f"{1:016x}").state is JobState.FINISHED
     assert book.get(f"{2:016x}") is None, "the server does not have it any more"
@@ -76,8 +89,17 @@ def test_the_servers_list_adds_changes_and_takes_away():
 
 def test_a_page_takes_nothing_away():
     book = book_of(job(1))
-    book.merge([summary(2)], whole=False)
+    book.merge([summary(2)], False, "studio")
     assert len(book) == 2
+
+
+def test_a_job_of_this_file_that_its_server_lost_says_so_and_one_of_another_server_waits():
+    lost, elsewhere = job(1, here=True, server="studio"), job(2, None, here=True, server="farm")
+    book = book_of(lost, elsewhere)
+    book.merge([], True, "studio")
+    assert lost.state is JobState.FAILED and lost.problem.code == "unknown_job"
+    assert book.get(elsewhere.id) is elsewhere and elsewhere.is_unknown and elsewhere.short() == "Asking"
+    assert book.running() is None and '"farm"' in book.to_text()
 
 
 def test_a_failure_is_kept_and_a_new_start_drops_it():
