@@ -36,12 +36,13 @@ def find_command(chosen: str) -> Path | None:
     """The `dreamlift` command: the chosen path, else the one on PATH, else where installers put it.
 
     Args:
-        chosen: A file, a folder that holds it (such as a virtual environment), or "" to search.
+        chosen: A file, a folder that holds it (a virtual environment, or a checkout with its .venv), or "" to search.
     """
     name = "dreamlift.exe" if sys.platform == "win32" else "dreamlift"
     if chosen:
         path = Path(os.path.expandvars(chosen)).expanduser()
-        candidates = [path] if not path.is_dir() else [path / name, path / "bin" / name, path / "Scripts" / name]
+        inside = ("", "bin", "Scripts", ".venv/bin", ".venv/Scripts")
+        candidates = [path / folder / name for folder in inside] if path.is_dir() else [path]
         return next((each for each in candidates if each.is_file()), None)
     on_path = shutil.which("dreamlift")
     if on_path:

@@ -18,7 +18,7 @@ class DreamliftPreferences(bpy.types.AddonPreferences):
 
     command: StringProperty(
         name="Command",
-        description="The dreamlift program, or the folder of its virtual environment; empty searches for it",
+        description="The dreamlift program, its virtual environment or its checkout; empty searches for it",
         subtype="FILE_PATH",
     )
     port: IntProperty(

@@ -240,7 +240,6 @@ def _card(session: Session, around: Surroundings) -> Card | None:
 _START = Button("dreamlift.start_backend", "Start Backend", "PLAY")
 _RETRY = Button("dreamlift.try_again", "Try Again", "FILE_REFRESH")
 _SERVERS = Button("dreamlift.show_servers", "Servers", "PREFERENCES")
-INSTALL_COMMAND = "pip install dreamlift"
 
 
 def _offline_card(around: Surroundings) -> Card:
@@ -256,13 +255,9 @@ def _first_run_card(around: Surroundings) -> Card:
     if around.command_found:
         lines = words.wrap("Objects are made by a backend. Start it here, or connect to another computer.")
         return Card("Welcome to Dreamlift", tuple(lines), (_START_HERE, elsewhere), "HOME")
-    lines = (
-        *words.wrap("Install the backend on this computer, or connect to one that runs elsewhere:"),
-        INSTALL_COMMAND,
-    )
-    copy = Button("dreamlift.copy_text", "Copy Install Command", "COPYDOWN", {"text": INSTALL_COMMAND})
-    find = Button("dreamlift.show_servers", "It Is Installed: Find It", "FILE_FOLDER")
-    return Card("Welcome to Dreamlift", lines, (copy, find, elsewhere), "HOME")
+    lines = words.wrap("Objects are made by a backend. Install it as its README says, then show where it is.")
+    find = Button("dreamlift.show_servers", "Find the Backend", "FILE_FOLDER")
+    return Card("Welcome to Dreamlift", tuple(lines), (find, elsewhere), "HOME")
 
 
 _START_HERE = Button("dreamlift.start_backend", "Use This Computer", "PLAY")

@@ -124,21 +124,6 @@ class DREAMLIFT_OT_allow_online(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class DREAMLIFT_OT_copy_text(bpy.types.Operator):
-    """Copy this text"""
-
-    bl_idname = "dreamlift.copy_text"
-    bl_label = "Copy"
-    bl_options = {"INTERNAL"}
-
-    text: StringProperty()
-
-    def execute(self, context):
-        context.window_manager.clipboard = self.text
-        self.report({"INFO"}, f"Copied: {self.text}")
-        return {"FINISHED"}
-
-
 CLASSES = (
     DREAMLIFT_OT_use_server,
     DREAMLIFT_OT_test_server,
@@ -147,5 +132,4 @@ CLASSES = (
     DREAMLIFT_OT_try_again,
     DREAMLIFT_OT_show_servers,
     DREAMLIFT_OT_allow_online,
-    DREAMLIFT_OT_copy_text,
 )

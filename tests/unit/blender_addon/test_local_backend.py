@@ -36,9 +36,10 @@ def backend(tmp_path):
 
 
 def test_a_folder_with_spaces_and_accents_is_searched(tmp_path):
-    folder = tmp_path / "Mes été" / "venv"
+    folder = tmp_path / "Mes été" / ".venv"
     (folder / "bin").mkdir(parents=True)
     command = script(folder / "bin", "exit 0")
+    assert find_command(str(tmp_path / "Mes été")) == command
     assert find_command(str(folder)) == command
     assert find_command(str(command)) == command
     assert find_command(str(tmp_path / "nowhere")) is None

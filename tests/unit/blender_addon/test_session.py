@@ -220,7 +220,7 @@ def test_the_test_button_measures_a_round_trip(session, server):
         ({"online_access": False}, "Allow online access", "dreamlift.allow_online"),
         ({"online_access": False, "forced_offline": True}, "Blender is offline", None),
         ({}, "Welcome to Dreamlift", "dreamlift.start_backend"),
-        ({"command_found": False}, "Welcome to Dreamlift", "dreamlift.copy_text"),
+        ({"command_found": False}, "Welcome to Dreamlift", "dreamlift.show_servers"),
         ({"backend": BackendState.ENDED, "backend_words": "no disk"}, "Backend stopped", "dreamlift.start_backend"),
         ({"backend": BackendState.RUNNING}, "Starting the backend", None),
         ({"backend": BackendState.RUNNING, "backend_stuck": True}, "No answer", "dreamlift.show_log"),
