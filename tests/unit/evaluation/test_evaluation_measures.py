@@ -59,9 +59,7 @@ def signs_of(sdf, color, item):
     return janus_signs(model, views_of(model), model_of_truth(key_of(item)), truth_views(key_of(item)))
 
 
-@pytest.mark.parametrize(
-    "prompt", ["a green snowman", "a blue chair", "a white house with a red roof", "an orange mug", "a cyan ring"]
-)
+@pytest.mark.parametrize("prompt", ["a green snowman", "a blue chair", "a white house with a red roof", "a cyan ring"])
 def test_the_true_object_scores_almost_perfectly_after_all_finishing(prompt):
     score = score_asset(true_asset(prompt), prompt, seed=0)
     assert score.colour and score.shape and score.solid and not score.janus
