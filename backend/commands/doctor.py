@@ -40,5 +40,5 @@ def run(args: argparse.Namespace) -> Exit:
     if args.json:
         emit("summary", problems=problems, warnings=warnings)
     else:
-        console.print(f"{problems} problems, {warnings} warnings", style="bold")
+        console.print(f"problems: {problems}, warnings: {warnings}", style="bold")
     return Exit.PROBLEM if problems else Exit.OK

@@ -8,6 +8,7 @@ Glossary: x_t noisy latents, abar = alphas_cumprod[t], eps noise, v = sqrt(abar)
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -224,7 +225,10 @@ class MVDreamPrior(nn.Module):
         return cls(config, unet, vae, text, tokenizer, version="random weights")
 
     def save(self, folder: Path, version: str) -> None:
-        """Write `model.safetensors` (float16) and `config.json` (words, scaling factor, version) into a folder."""
+        """Write `model.safetensors` (float16), `config.json` (words, scaling factor, version) and their hashes.
+
+        `SHA256SUMS` has the format of `sha256sum`; `dreamlift doctor` compares it with the files.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {key: value.half().contiguous() for key, value in self.state_dict().items()}
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt", "name": self.config.name})
@@ -235,6 +239,9 @@ class MVDreamPrior(nn.Module):
             "scaling_factor": float(self.vae.config.scaling_factor),
         }
         (folder / "config.json").write_text(json.dumps(about, indent=1) + "\n")
+        files = [folder / name for name in ("config.json", "model.safetensors")]
+        sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+        (folder / "SHA256SUMS").write_text("".join(sums))
 
     @classmethod
     def from_folder(cls, folder: Path, config: MVDreamConfig = MINI) -> MVDreamPrior:
