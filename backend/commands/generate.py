@@ -37,7 +37,7 @@ def add(commands, common: argparse.ArgumentParser) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("prompt", help="what to make, in quotes")
+    parser.add_argument("prompt", nargs="+", help="what to make; quotes are not needed")
     parser.add_argument("-o", "--output", type=Path, help="the GLB to write (default: named after the prompt)")
     parser.add_argument("--pipeline", default="mvdream", help="which system (default: mvdream)")
     parser.add_argument("--preset", help="size of the run (default: the pipeline's, mini without a GPU)")
@@ -68,6 +68,7 @@ def add(commands, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Exit:
     """Generate, write, and say where the result is."""
     started = time.monotonic()
+    args.prompt = " ".join(args.prompt)
     output = check_output(args.output or Path(file_name(args.prompt)), ".glb")
     sheet = check_output(args.sheet, ".png") if args.sheet else None
     from dreamlift.commands.display import choose_display

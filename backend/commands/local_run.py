@@ -6,6 +6,7 @@ Knows pipelines through the catalog only. Knows no sockets.
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import json
 import logging
@@ -55,6 +56,13 @@ def generate_here(args: argparse.Namespace, output: Path, sheet: Path | None, di
             asset = pipeline.run(request, context)
             display.state("writing")
             write_files(asset, output, sheet)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        what = f"Cannot write {error.filename or output}: {error.strerror}."
+        raise CommandError(
+            what, "Free some space, or name a file on another disk.", "no_space", Exit.PROBLEM
+        ) from error
     except Stopped as stopped:
         what = "Stopped before there was an object to keep."
         raise CommandError(what, "Run the same command again.", "stopped", Exit.INTERRUPTED) from stopped
