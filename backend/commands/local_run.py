@@ -60,9 +60,7 @@ def generate_here(args: argparse.Namespace, output: Path, sheet: Path | None, di
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         what = f"Cannot write {error.filename or output}: {error.strerror}."
-        raise CommandError(
-            what, "Free some space, or name a file on another disk.", "no_space", Exit.PROBLEM
-        ) from error
+        raise CommandError(what, "Free some space, or name another disk.", "no_space", Exit.PROBLEM) from error
     except Stopped as stopped:
         what = "Stopped before there was an object to keep."
         raise CommandError(what, "Run the same command again.", "stopped", Exit.INTERRUPTED) from stopped
