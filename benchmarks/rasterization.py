@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/rasterization.py [--device cuda]
 
-A bumpy ball of 20,480 and 81,920 triangles. Best of a few calls on one view; the last line is JSON. With `--device cuda`
-the CPU's picture is compared too.
+A bumpy ball of 20,480 and 81,920 triangles. Best of a few calls on one view; the last line is JSON. With
+`--device cuda` the CPU's picture is compared too.
 """
 
 from __future__ import annotations
