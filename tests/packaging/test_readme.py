@@ -51,3 +51,9 @@ def test_readme_names_what_the_embedded_model_was_trained_on():
 
     for row, words in (("objects", CLASSES), ("colours", COLOURS), ("patterns, on some of them", PATTERNS)):
         assert f"| {row} | {', '.join(words)} |" in README
+
+
+def test_the_documentations_index_lists_every_page():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert not {page for page in pages if f"({page})" not in index}
