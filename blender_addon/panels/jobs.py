@@ -73,7 +73,7 @@ class DREAMLIFT_PT_jobs(SidebarPanel, bpy.types.Panel):
         chosen = selected(context)
         row = self.layout.row()
         row.enabled = chosen is not None and bool(chosen.job_id)
-        row.menu("DREAMLIFT_MT_job", text="Actions")
+        row.menu("DREAMLIFT_MT_job", text="Actions", icon="DOWNARROW_HLT")
 
     def draw(self, context):
         """The list, then what the selected job needs."""

@@ -40,7 +40,7 @@ def python_with_bpy(version: str) -> Path:
     python = folder / "bin" / "python"
     if (folder / "complete").exists() or _has_bpy(python):
         return python
-    base = shutil.which("python3.11")
+    base = sys.executable if sys.version_info[:2] == (3, 11) else shutil.which("python3.11")
     if base is None:
         pytest.skip("bpy 4.5 and 5.0 need python3.11, which is not here")
     shutil.rmtree(folder, ignore_errors=True)

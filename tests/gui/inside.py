@@ -82,7 +82,7 @@ def ask(**wish):
 
 
 def shot(name):
-    yield from pause(0.7)
+    yield from pause(1.5)  # panels glide to their new heights
     yield from ask(do="shot", name=name)
 
 
