@@ -56,7 +56,7 @@ class OraclePrior:
 
     def encode_images(self, images: torch.Tensor, generator=None) -> torch.Tensor:
         """Remembers the background, which the top left corner shows."""
-        self.background = images.detach()[:, :, :1, :1]
+        self.background, self.seen = images.detach()[:, :, :1, :1], images.shape[-1]
         return self._latents(images, generator)
 
     def _latents(self, images: torch.Tensor, generator=None) -> torch.Tensor:
@@ -69,7 +69,7 @@ class OraclePrior:
         """The truth, whatever the noise."""
         start = time.perf_counter()
         count = len(x_t) // 2
-        picture = over(render(self.item, cameras[:count], 64, 1), self.background)
+        picture = over(render(self.item, cameras[:count], self.seen, 1), self.background)
         answer = self._latents(picture).repeat(2, 1, 1, 1)
         self.seconds += time.perf_counter() - start
         return answer

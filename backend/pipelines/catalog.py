@@ -84,7 +84,7 @@ PIPELINES: dict[str, PipelineDescription] = {
                 "steps",
                 "Steps",
                 "int",
-                _defaults(300, 10000),
+                _defaults(400, 10000),
                 low=10,
                 high=50000,
                 help="Optimisation steps. Fewer are faster and rougher.",

@@ -26,6 +26,7 @@ from dreamlift.assets.surface import EmptySurface, extract_surface
 from dreamlift.distillation.mv_sds import TextCondition, mv_sds
 from dreamlift.distillation.schedules import draw_timestep
 from dreamlift.priors.mvdream import MVDreamPrior
+from dreamlift.priors.published import CheckpointMismatch
 from dreamlift.rendering.cameras import Cameras, camera_rays
 from dreamlift.rendering.occupancy import OccupancyGrid, occupied_by_distance
 from dreamlift.rendering.shading import Light, orientation_loss, sample_light, shade
@@ -130,10 +131,16 @@ def load_prior(request: Request, device: str) -> MVDreamPrior:
         The prior on that device, without gradients.
 
     Raises:
-        RequestError: The published weights are not on this machine.
+        RequestError: The weights are not on this machine, or not the right ones.
     """
-    if request.preset == "mini":
-        return _loaded("mini", device)
+    try:
+        return _loaded("mini" if request.preset == "mini" else _published(request), device)
+    except (FileNotFoundError, CheckpointMismatch) as error:
+        remedy = "Reinstall Dreamlift." if request.preset == "mini" else f"See {WEIGHTS_VARIABLE}."
+        raise RequestError("weights_missing", str(error), remedy) from error
+
+
+def _published(request: Request) -> str:
     weights = os.environ.get(WEIGHTS_VARIABLE, "")
     if weights != "random" and not (weights and Path(weights).exists()):
         raise RequestError(
@@ -142,7 +149,7 @@ def load_prior(request: Request, device: str) -> MVDreamPrior:
             f"Set {WEIGHTS_VARIABLE} to sd-v2.1-base-4view.pt or its converted folder, or use preset 'mini'.",
             {"preset": "mini"},
         )
-    return _loaded(weights, device)
+    return weights
 
 
 def check_words(prior: MVDreamPrior, prompt: str, context: Context) -> None:
@@ -346,7 +353,9 @@ def mv_sds_step(job: Optimisation, stage: StageSettings) -> None:
     t = draw_timestep(settings.lowest_t(job.step), settings.highest_t(job.step), 1000, chance)
     guidance = replace(settings.guidance, image_size=stage.seen)
     guided = mv_sds(job.prior, rendered.images, cameras, job.condition, t, guidance, noise)
-    loss = guided.loss + regularisation(job, rendered)
+    # The loss is a sum over latents: seen at half size it would weigh a quarter beside the regularisers.
+    balance = (job.prior.image_size / (stage.seen or job.prior.image_size)) ** 2
+    loss = balance * guided.loss + regularisation(job, rendered)
     job.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     job.optimiser.step()

@@ -213,25 +213,26 @@ _MINI_VOLUME = VolumeSettings(samples=56, prune_alpha=0.0)  # a step of 1/16
 _MINI_REACH = 2.7 * math.tan(math.radians(20.0))  # the mini prior saw distance 2.7 at 40 degrees and nothing else
 
 MINI = MvDreamSettings(
-    field=SdfGridSettings(),
+    field=SdfGridSettings(start_radius=0.45, colour_rate=0.05),
     stages=(
-        StageSettings("form", 120, 32, 1, _MINI_VOLUME, grid=28),
-        StageSettings("shape", 180, 32, 1, _MINI_VOLUME, grid=40),
+        StageSettings("form", 120, 32, 1, _MINI_VOLUME, grid=28, seen=32),
+        StageSettings("shape", 160, 32, 1, _MINI_VOLUME, grid=40, seen=32),
+        StageSettings("detail", 120, 32, 1, _MINI_VOLUME, grid=48),
     ),
     cameras=ViewSetRanges(fovy=(40.0, 40.0), reach=(_MINI_REACH, _MINI_REACH)),
     guidance=Guidance(scale=4.0, rescale=0.5),
-    lowest_t=ramp(0, 0.98, 0.02, 240),
-    highest_t=ramp(0, 0.98, 0.5, 240),
+    lowest_t=ramp(0, 0.98, 0.02, 320),
+    highest_t=ramp(0, 0.98, 0.5, 320),
     weights=LossWeights(
         sparsity=constant(40.0),
-        opaque=Schedule(((0, 0.0), (180, 0.0), (181, 10.0), (300, 20.0))),  # earlier, it closes holes for good
-        eikonal=constant(150.0),
-        laplacian=constant(3e4),
-        colour_variation=constant(30.0),
+        opaque=Schedule(((0, 0.0), (240, 0.0), (241, 10.0), (400, 20.0))),  # earlier, it closes holes for good
+        eikonal=ramp(60, 50.0, 300.0, 240),  # stiff from the start, a ball never opens into a ring
+        laplacian=ramp(60, 2e4, 1e5, 240),
+        colour_variation=constant(100.0),
     ),
     background=BackgroundSettings(learned=False, random_probability=1.0, random_range=(0.2, 0.8), grey=True),
-    optimiser=OptimiserSettings(eps=1e-8, weight_decay=0.0, rate=ramp(210, 1.0, 0.15, 300)),
-    softness=ramp(0, math.log(0.15), math.log(0.012), 240),
+    optimiser=OptimiserSettings(eps=1e-8, weight_decay=0.0, rate=ramp(280, 1.0, 0.15, 400)),
+    softness=ramp(0, math.log(0.3), math.log(0.012), 320),
     negative_prompt="",
     asset=AssetSettings(grid=96, triangles=8000, texture_size=1024),
     preview_grid=56,
