@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 LIST_SECONDS = 10.0  # how often the list is asked for again while somebody else's job runs
 LIST_LENGTH = 50
-GETTING_WARM_SECONDS = 3.0  # how often the devices are asked for again while one starts
+REFRESH_SECONDS = 20.0  # how often devices and measured times are asked for again
+GETTING_WARM_SECONDS = 3.0  # the same while a worker starts
 TEST_SECONDS = 10.0
 
 
@@ -66,6 +67,7 @@ class Session:
         self._results: dict[str, bytes] = {}
         self._waiting: set[tuple[str, str]] = set()
         self._ended: list[Job] = []
+        self._asked = False  # for the list of jobs, on this connection
         self._listed = self._refreshed = float("-inf")
         self.allowed = True  # whether Blender lets extensions use the network
         self.connection = self._connect()
@@ -106,7 +108,7 @@ class Session:
             self._tick_tests(now)
         if self.connection.conversation.ready and now - self._listed > LIST_SECONDS and self._somebody_elses():
             self._list(now)
-        if self.connection.conversation.ready and now - self._refreshed > GETTING_WARM_SECONDS and self._gets_warm():
+        if self.connection.conversation.ready and now - self._refreshed > self._refresh_pause():
             self._refresh(now)
 
     def close(self) -> None:
@@ -201,6 +203,7 @@ class Session:
         self._results.clear()
         self._waiting.clear()
         self._listed = self._refreshed = float("-inf")
+        self._asked = False
         self.connection = self._connect()
         self.changes += 1
 
@@ -239,8 +242,11 @@ class Session:
     def _take(self, event: events.Event, now: float) -> None:
         self.changes += 1
         if isinstance(event, events.ServerReady):
-            if now - self._listed > 1.0:  # not for an answer to `refresh` right after the list
+            self._refreshed = now
+            if event.restarted or not self._asked:
                 self._list(now)
+        elif isinstance(event, events.ServerGone):
+            self._asked = False
         elif isinstance(event, events.Answered):
             self._take_answer(event)
         elif isinstance(event, events.Refused):
@@ -318,15 +324,16 @@ class Session:
         return Connection(lambda: self.servers.endpoint(name), conversation, self._context)
 
     def _list(self, now: float) -> None:
-        self._listed = now
+        self._listed, self._asked = now, True
         self.connection.conversation.list_jobs(LIST_LENGTH, thumbnails=False)
 
     def _refresh(self, now: float) -> None:
         self._refreshed = now
         self.connection.conversation.refresh()
 
-    def _gets_warm(self) -> bool:
-        return any(device.state == "starting" for device in self.welcome.devices)
+    def _refresh_pause(self) -> float:
+        starting = any(device.state == "starting" for device in self.welcome.devices)
+        return GETTING_WARM_SECONDS if starting else REFRESH_SECONDS
 
     def _follow(self, job: Job) -> None:
         """Watch a job of this file, or fetch what it made."""

@@ -66,6 +66,16 @@ def read_glb(data: bytes) -> GlbAsset:
         GlbError: A part is missing, out of bounds or of a kind we do not read; says which.
     """
     document, binary = _chunks(data)
+    try:
+        return _read(document, binary)
+    except GlbError:
+        raise
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        # Any value of the JSON may be of any kind; asking for each would be longer than the reader.
+        raise GlbError(f"the JSON chunk is damaged: {type(error).__name__}: {error}") from error
+
+
+def _read(document: dict, binary: memoryview) -> GlbAsset:
     primitive, transform = _only_primitive(document)
     attributes = primitive.get("attributes", {})
     if "POSITION" not in attributes:

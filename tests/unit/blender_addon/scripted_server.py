@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import zmq
@@ -68,7 +69,10 @@ class ScriptedServer:
                 self._send(peer, answer["message"], envelope.id, job)
 
     def push(self, message: messages.Message, job: str, sequence: int = 0) -> None:
-        """Send an event to everybody."""
+        """Send an event to everybody; the list of jobs says the same from then on."""
+        if isinstance(message, messages.State):
+            changed = {"state": message.state, "artifacts": message.artifacts, "problem": message.problem}
+            self.jobs[:] = [replace(each, **changed) if each.job == job else each for each in self.jobs]
         for peer in self.known:
             self._send(peer, message, 0, job, sequence)
 

@@ -104,6 +104,10 @@ def changed(edit) -> bytes:
         lambda d: d["nodes"][0].update(children=[0]),
         lambda d: d["images"][0].update(mimeType="image/webp"),
         lambda d: d.pop("nodes"),
+        lambda d: d["meshes"][0].pop("primitives"),
+        lambda d: d["nodes"][0].update(children=7),
+        lambda d: d["nodes"][0].update(rotation=[1]),
+        lambda d: d.update(nodes=["x"]),
     ],
 )
 def test_a_damaged_document_is_refused(edit):
