@@ -81,6 +81,14 @@ def test_a_job_runs_and_its_artifacts_arrive(client, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.glb"]
 
 
+def test_a_job_says_that_it_is_loading_before_its_pipeline_says_anything(client):
+    stages = []
+    for event in client.follow(make(client, "steps=50")):
+        if isinstance(event, events.JobProgressed) and event.progress.stage not in stages:
+            stages.append(event.progress.stage)
+    assert stages[-1] == "Shape" and set(stages) <= {"Waiting", "Loading", "Shape"}
+
+
 def test_an_interrupted_download_goes_on(client, tmp_path):
     job = make(client, "steps=1 long")
     client.wait(job, 60)
@@ -281,15 +289,18 @@ def test_without_a_key_nobody_gets_a_byte(live):
         Endpoint(right.host, right.port, stranger.public, right.client_public, right.client_secret),
     ):
         socket = open_socket(context, endpoint)
-        socket.setsockopt(zmq.IMMEDIATE, 0)
-        socket.send_multipart(codec.encode(messages.Hello(client="x", versions=(1,)), id=1))
         sockets.append(socket)
-    time.sleep(1.0)
+    control = open_socket(context, right)
+    sockets.append(control)
+    assert control.poll(20_000, zmq.POLLOUT)
+    time.sleep(0.5)
+    # Without a handshake nothing can even be sent: the socket waits for a peer (IMMEDIATE).
+    accepted = [bool(socket.poll(0, zmq.POLLOUT)) for socket in sockets]
     heard = [bool(socket.poll(0)) for socket in sockets]
     for socket in sockets:
         socket.close(0)
     context.term()
-    assert heard == [False, False, False]
+    assert accepted == [False, False, False, True] and not any(heard)
 
 
 def test_a_paired_computer_comes_in_until_it_is_revoked(live):
