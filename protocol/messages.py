@@ -473,7 +473,7 @@ COMMANDS: tuple[type[Message], ...] = (
     *(Hello, Submit, Cancel, Finish, Pause, Resume, Remove, Move, ListJobs, Subscribe, Unsubscribe),
     *(BlobQuery, BlobChunk, Fetch, Ping),
 )
-NOTICES: tuple[type[Message], ...] = (Seen, Bye)
+NOTICES: tuple[type[Message], ...] = (Seen, Bye, Pong)
 ANSWERS: tuple[type[Message], ...] = (Welcome, Accepted, Done, Jobs, Subscribed, BlobState, Chunk, Pong, Error)
 KEPT_EVENTS: tuple[type[Message], ...] = (State, Warning)
 LATEST_EVENTS: tuple[type[Message], ...] = (Progress, Mesh, Views)

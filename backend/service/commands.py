@@ -71,6 +71,7 @@ class Commands:
             messages.BlobChunk: lambda session, envelope: self._blob_chunk(envelope.message),
             messages.Fetch: lambda session, envelope: self._fetch(envelope.message),
             messages.Ping: lambda session, envelope: messages.Pong(),
+            messages.Pong: lambda session, envelope: None,  # that it came is all it says
             messages.Seen: lambda session, envelope: self._seen(session, envelope),
         }
 

@@ -14,14 +14,14 @@ from collections import deque
 
 import zmq
 
-from dreamlift.protocol import codec, worker_channel
+from dreamlift.protocol import codec, messages, worker_channel
 from dreamlift.protocol.errors import ProtocolError
-from dreamlift.protocol.messages import Message
 from dreamlift.workers.orders import Orders
 
 BEAT_SECONDS = 1.0
 RETRY_SECONDS = 0.05
 STRENGTH = {"pause": 1, "finish": 2, "cancel": 3}  # a stronger wish replaces a weaker one
+LOADING = messages.Progress(stage="Loading", stage_index=0, stage_count=1, step=0, steps=0, fraction=0.0)
 _log = logging.getLogger(__name__)
 
 
@@ -46,14 +46,14 @@ class ServiceChannel:
         self._thread = threading.Thread(target=self._run, name="service-channel", daemon=True)
         self._thread.start()
 
-    def say(self, message: Message, job: str = "") -> None:
+    def say(self, message: messages.Message, job: str = "") -> None:
         """Send a message; order is kept."""
         frames = codec.encode(message, job=job)
         with self._lock:
             self._ordered.append(frames)
             self._ring()
 
-    def offer(self, message: Message, job: str) -> None:
+    def offer(self, message: messages.Message, job: str) -> None:
         """Send a message unless a newer one of its type overtakes it. Its arrays must not change any more."""
         frames = codec.encode(message, job=job)
         with self._lock:
@@ -149,6 +149,7 @@ class ServiceChannel:
             if message.finish:
                 self._stops[envelope.job, message.attempt] = "finish"
             self.jobs.put(envelope)
+            self.offer(LOADING, envelope.job)  # the process may still be at its imports
         elif isinstance(message, worker_channel.StopJob):
             key = (envelope.job, message.attempt)
             if STRENGTH[message.reason] > STRENGTH.get(self._stops.get(key, ""), 0):

@@ -50,7 +50,7 @@ class WorkerParts:
 
 
 def warm_up(wanted: str) -> tuple[str, int]:
-    """Import torch and every pipeline, so that the first job starts at once.
+    """Import torch and every pipeline, load the default's weights, so that the first job starts at once.
 
     Args:
         wanted: The device.
@@ -60,6 +60,11 @@ def warm_up(wanted: str) -> tuple[str, int]:
     """
     for name in catalog.PIPELINES:
         catalog.load(name)
+    default = Request()
+    try:
+        catalog.load(default.pipeline).load_prior(default, str(open_device(wanted)))  # kept by the pipeline
+    except RequestError as error:
+        _log.warning("the default preset's weights cannot be loaded: %s", error)
     return describe_device(wanted)
 
 
