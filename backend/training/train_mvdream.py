@@ -37,6 +37,7 @@ from .runner import (
     training_device,
     world_size,
 )
+from .sheet import sample_sheet
 
 log = logging.getLogger(__name__)
 
@@ -271,4 +272,6 @@ def train_mvdream(shards: list[Path], folder: Path, settings: MVDreamTraining, v
             trainer.save(clock.spent)
             trainer.report(resolution, clock.spent)
     if rank() == 0:
-        trainer.measured().save(folder / "model", version)
+        model = trainer.measured()
+        model.save(folder / "model", version)
+        sample_sheet(model).save(folder / "model" / "samples.png")
