@@ -84,6 +84,7 @@ def fuzz(service: ServiceProcess, frames: int, seed: int) -> tuple[list[tuple[in
         if messages_sent % (50 * BATCH) == 0:
             knock(endpoint.port, fuzzer.message()[0][:2000] + b"\0" * 64)
             memory.append((sent, process.memory_info().rss / 1e6))
+    memory.append((sent, process.memory_info().rss / 1e6))
     reading.close(0)
     silent.close(0)
     context.term()
@@ -116,6 +117,8 @@ def run(frames: int, seed: int) -> dict:
         output, _ = watching.communicate(timeout=120)
         seen = json.loads(output.splitlines()[-1]) if output else {"trips": [], "jobs": 0}
         crashes = int(service._process.poll() is not None)
+        time.sleep(2.0)
+        after = psutil.Process(service.pid).memory_info().rss / 1e6 if not crashes else 0.0
         internal = (service.home / "logs" / "service.log").read_text(encoding="utf-8").count("Traceback")
         stopped = service.stop() if not crashes else None
     trips = seen["trips"]
@@ -128,6 +131,7 @@ def run(frames: int, seed: int) -> dict:
         "stopped_in_order": stopped == 0,
         "memory_first_mb": memory[0][1] if memory else 0.0,
         "memory_last_mb": memory[-1][1] if memory else 0.0,
+        "memory_after_mb": after,  # the fuzzer's connections are closed
         "memory_slope_mb_per_100k": round(slope(memory), 3),
         "round_trips": len(trips),
         "round_trip_median_ms": round(1000 * statistics.median(trips), 1) if trips else None,
