@@ -120,6 +120,7 @@ def _crash_report(error: Exception) -> str:
 
 def _start_logging(level: str) -> None:
     handler = _StderrHandler()
+    handler.setLevel(level.upper())  # the service logs more than that, into its file
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
