@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
         An `Exit` code.
     """
     args = build_parser().parse_args(argv)
-    _start_logging(getattr(args, "log_level", "warning"))
+    _start_logging(getattr(args, "log_level", getattr(args, "usual_log_level", "warning")))
     as_json = getattr(args, "json", False)
     try:
         return int(args.run(args))

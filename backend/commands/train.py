@@ -26,7 +26,7 @@ def add(commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--shards", type=int, default=16, help="files of 1000 rendered sets each (default: 16)")
     parser.add_argument("--processes", type=int, help="processes, one thread each (default: one for each core)")
     parser.add_argument("--name", default="1", help="version written beside the weights (default: 1)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, usual_log_level="info")  # losses are what one watches
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -35,12 +35,9 @@ def run(args: argparse.Namespace) -> Exit:
         raise CommandError(f"{args.shards} shards are too few.", "Give at least 2: the last one only measures.")
     if not (args.minutes > 0 and args.vae_minutes > 0):
         raise CommandError("A training budget must be positive.", "Give --minutes and --vae-minutes above 0.")
-    import logging
-
     from dreamlift.threads import prepare_threads, usable_cores
 
     prepare_threads(threads=1)
-    logging.getLogger("dreamlift.training").setLevel(logging.INFO)
     from dreamlift.training.dataset import ensure_shards, load_shards
     from dreamlift.training.runner import run_parallel
     from dreamlift.training.train_mvdream import MVDreamTraining, train_mvdream
