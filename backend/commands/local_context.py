@@ -36,6 +36,7 @@ class LocalContext:
         self._display = display
         self._checkpoint_file = checkpoint_file
         self._stop: Stop | None = None
+        self._announced = False
 
     def progress(self, progress: Progress) -> None:
         """Draw it."""
@@ -69,7 +70,10 @@ class LocalContext:
         return load_checkpoint(self._checkpoint_file)
 
     def should_stop(self) -> Stop | None:
-        """FINISH after the first Ctrl-C."""
+        """FINISH after the first Ctrl-C; says so once. Not in the signal handler: it may interrupt a print."""
+        if self._stop is not None and not self._announced:
+            self._announced = True
+            self._display.finishing()
         return self._stop
 
     @contextmanager
@@ -80,7 +84,6 @@ class LocalContext:
             if self._stop is not None:
                 raise KeyboardInterrupt
             self._stop = Stop.FINISH
-            self._display.finishing()
 
         before = signal.signal(signal.SIGINT, interrupted)
         try:

@@ -88,6 +88,7 @@ class Wishes:
         if not self._interrupts or self._asked:
             return
         self._asked = True
+        self._display.finishing()  # not in the signal handler: it may interrupt a print
         try:
             self._client.finish(self._job)
         except ProtocolError as error:
@@ -103,7 +104,6 @@ class Wishes:
             self._interrupts += 1
             if self._interrupts > 1:
                 raise KeyboardInterrupt
-            self._display.finishing()
 
         before = signal.signal(signal.SIGINT, interrupted)
         try:

@@ -59,3 +59,13 @@ def test_without_a_file_checkpoints_are_dropped():
     job = context()
     job.checkpoint({"step": 1})
     assert job.restore() is None
+
+
+def test_the_wish_is_announced_outside_the_signal_handler():
+    job = context()
+    with job.interruptible():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert job._display.finishes == 0  # the handler may have interrupted a print: printing there would raise
+        job.should_stop()
+        job.should_stop()
+    assert job._display.finishes == 1

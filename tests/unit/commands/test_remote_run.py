@@ -46,7 +46,7 @@ def started(*words):
     lines = []
     for line in process.stdout:
         lines.append(json.loads(line))
-        if lines[-1]["event"] == "progress":
+        if lines[-1]["event"] == "progress" and lines[-1]["stage"] == "Shape":  # before that the worker loads
             return process, lines
     raise AssertionError(process.stderr.read())
 
@@ -88,7 +88,7 @@ def test_ctrl_c_once_fetches_what_there_is(here):
 
 
 def test_ctrl_c_twice_cancels_the_job(capsys, here):
-    process, lines = started("generate", "steps=5000 hang_at=2", "-o", "x.glb", "--server")
+    process, lines = started("generate", "steps=5000 hang_at=1", "-o", "x.glb", "--server")
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
