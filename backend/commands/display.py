@@ -64,17 +64,17 @@ class QuietDisplay:
 
 
 class JsonDisplay(QuietDisplay):
-    """One JSON line per event on stdout; progress at most twice a second and at the end of each stage."""
+    """One JSON line per event on stdout; progress at most twice a second and at both ends of each stage."""
 
     def __init__(self) -> None:
-        self._last = 0.0
+        self._last, self._stage = 0.0, ""
 
     def progress(self, progress: Progress) -> None:
         """An event "progress"."""
         now = time.monotonic()
-        if now - self._last < 0.5 and progress.step < progress.steps:
+        if now - self._last < 0.5 and progress.step < progress.steps and progress.stage == self._stage:
             return
-        self._last = now
+        self._last, self._stage = now, progress.stage
         left = progress.seconds_left
         emit(
             "progress",

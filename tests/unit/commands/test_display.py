@@ -29,8 +29,20 @@ def test_json_progress_is_thinned_but_a_stage_ends_with_an_event(capsys):
         display.progress(Progress("shape", 0, 2, step, 100, 5.0))
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(events) < 20
+    assert events[0]["step"] == 0
     assert events[-1]["step"] == 100 and events[-1]["fraction"] == 0.5
     assert {event["event"] for event in events} == {"progress"}
+
+
+def test_json_tells_the_start_of_every_stage_at_once(capsys):
+    display = JsonDisplay()
+    for stage in ("Loading", "shape", "texture"):
+        display.progress(Progress(stage, 0, 3, 0, 100))
+    assert [json.loads(line)["stage"] for line in capsys.readouterr().out.splitlines()] == [
+        "Loading",
+        "shape",
+        "texture",
+    ]
 
 
 def test_every_json_event_is_one_line(capsys):
