@@ -65,6 +65,12 @@ class OraclePrior:
         posterior = self.vae.encode(images * 2 - 1).latent_dist
         return (posterior.sample(generator) if generator else posterior.mean) * self.vae.config.scaling_factor
 
+    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """The picture of its latents."""
+        if self.vae is None:
+            return torch.nn.functional.interpolate(latents / 3, (self.seen, self.seen), mode="nearest")
+        return (self.vae.decode(latents / self.vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
+
     def predict_x0(self, x_t, t, context, cameras: Cameras, views: int = 4) -> torch.Tensor:
         """The truth, whatever the noise."""
         start = time.perf_counter()

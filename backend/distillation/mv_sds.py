@@ -32,6 +32,10 @@ class MultiViewPrior(Protocol):
         """Pictures (N, 3, H, W) in [0, 1] to scaled latents (N, C, h, w), a posterior sample, with gradient."""
         ...
 
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Scaled latents (N, C, h, w) to pictures (N, 3, H, W) in [0, 1], without gradient."""
+        ...
+
     def predict_x0(self, x_t: Tensor, t: Tensor, context: Tensor, cameras: Cameras, views: int = 4) -> Tensor:
         """Clean latents (N, C, h, w) from noisy ones, timesteps (N,), text (N, L, D) and N cameras."""
         ...
@@ -47,12 +51,18 @@ class Guidance:
         views: Views of one object that attend to each other.
         image_size: Height and width in pixels at which the prior sees the renderings; None takes its own. The mini
             prior was trained at half its size too, which costs a quarter.
+        latent_weight: Of the published loss, the residual in latents. 0 skips the gradient through the encoder.
+        image_weight: Of the same residual in pictures, ||x - D(xhat0)||^2, an addition known from HiFA (Zhu and
+            Zhuang 2023). A small VAE's encoder has directions in which pixels change much and latents little: the
+            latent loss leaves those to chance and paints in false colours, the picture loss does not.
     """
 
     scale: float = 50.0
     rescale: float = 0.5
     views: int = 4
     image_size: int | None = None
+    latent_weight: float = 1.0
+    image_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ class MvSdsResult:
     """Outcome of one step.
 
     Args:
-        loss: 0.5 sum ||x - stopgrad(xhat0)||^2 / N over N views; backpropagate it.
+        loss: 0.5 sum ||x - stopgrad(xhat0)||^2 / N over N views, in latents, pictures or both; backpropagate it.
         target: xhat0, what the prior would rather see, latents. (N, C, h, w).
         timestep: The shared t.
     """
@@ -115,12 +125,16 @@ def mv_sds(
     size = guidance.image_size or prior.image_size
     if images.shape[-1] != size:
         images = torch.nn.functional.interpolate(images, (size, size), mode="bilinear", align_corners=False)
-    latents = prior.encode_images(images, generator)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and guidance.latent_weight > 0):
+        latents = prior.encode_images(images, generator)
     with torch.no_grad():
         noise = torch.randn(latents.shape, generator=generator, device=latents.device, dtype=latents.dtype)
         noisy = add_noise(latents, noise, prior.alphas_cumprod[timestep].to(latents))
         target = guided_x0(prior, noisy, cameras, condition, timestep, guidance)
-    loss = 0.5 * (latents - target.to(latents)).square().sum() / count
+    loss = guidance.latent_weight * 0.5 * (latents - target.to(latents)).square().sum() / count
+    if guidance.image_weight > 0:
+        residual = images - prior.decode_latents(target).to(images)
+        loss = loss + guidance.image_weight * 0.5 * residual.square().sum() / count
     return MvSdsResult(loss, target, timestep)
 
 

@@ -47,9 +47,9 @@ FINISH_STEPS = 3  # surface, asset, done
 CHECKPOINT_SECONDS = 15.0
 FIRST_PREVIEW_STEP = 4  # by then the ball has a colour
 
-# Seconds a step, seconds of the last stage and bytes, for a forecast. Mini on a CPU: measured on one core of an EPYC.
-# Full on CUDA: the published 1.5 hours on a V100, not measured here; on a CPU it would be days and is only for tests.
-_FORECAST = {("mini", "cpu"): (0.11, 6.0, 1 << 30), ("full", "cuda"): (0.54, 60.0, 24 << 30)}
+# Seconds a step, seconds of the last stage and bytes, for a forecast; none of it was measured on a GPU. Mini on a CPU:
+# one core of a busy EPYC. Full on CUDA: the published 1.5 hours on a V100; on a CPU it is only for tests.
+_FORECAST = {("mini", "cpu"): (0.15, 6.0, 1 << 30), ("full", "cuda"): (0.54, 60.0, 24 << 30)}
 _FORECAST |= {("mini", "cuda"): (0.05, 6.0, 2 << 30), ("full", "cpu"): (60.0, 120.0, 16 << 30)}
 
 

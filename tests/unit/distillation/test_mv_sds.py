@@ -100,3 +100,18 @@ def test_renderings_of_another_size_are_resized_with_their_gradient(mean):
 def test_views_that_do_not_fill_an_object_are_refused(mean):
     with pytest.raises(ValueError, match="multiple of 4"):
         mv_sds(GaussianPrior(mean), torch.rand(3, 3, 8, 8), CAMERAS[:3], CONDITION, 600, Guidance())
+
+
+def test_the_picture_residual_pulls_pictures_to_the_decoded_target_without_the_encoders_gradient():
+    class Halving(GaussianPrior):
+        """Latents are pictures; its decoder halves them, so that the two residuals differ."""
+
+        def decode_latents(self, latents):
+            return latents / 2
+
+    mean = torch.full((1, 3, 8, 8), 0.5)
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    guidance = Guidance(scale=1.0, rescale=0.0, latent_weight=0.0, image_weight=2.0)
+    result = mv_sds(Halving(mean), images, CAMERAS, CONDITION, 600, guidance)
+    result.loss.backward()
+    assert torch.allclose(images.grad, 2.0 * (images.detach() - result.target / 2) / 4, atol=1e-6)

@@ -39,8 +39,11 @@ class BallPrior:
         return torch.zeros(len(prompts), 1, 1)
 
     def encode_images(self, images, generator=None):
-        self.behind = images.detach()[:, :, :1, :1]
+        self.behind, self.seen = images.detach()[:, :, :1, :1], images.shape[-1]
         return torch.nn.functional.interpolate(images, (32, 32), mode="area") * 3
+
+    def decode_latents(self, latents):
+        return torch.nn.functional.interpolate(latents / 3, (self.seen, self.seen), mode="nearest")
 
     def predict_x0(self, x_t, t, context, cameras, views=4):
         origins, directions = camera_rays(cameras[: len(x_t) // 2], 32)
@@ -111,7 +114,7 @@ def test_progress_goes_through_all_stages_and_ends_at_one(finished):
     fractions = [progress.fraction for progress in context.steps]
     assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1.0)
     assert list(dict.fromkeys(progress.stage for progress in context.steps)) == ["form", "shape", "detail", "asset"]
-    assert [p.steps for p in mvdream.plan(Request(settings={"steps": 30}), torch.device("cpu"))] == [9, 12, 9, 3]
+    assert [p.steps for p in mvdream.plan(Request(settings={"steps": 30}), torch.device("cpu"))] == [11, 13, 6, 3]
 
 
 def test_previews_are_closed_coloured_meshes_with_edges_and_four_pictures(finished):

@@ -31,12 +31,12 @@ def test_the_mini_preset_uses_the_cameras_its_prior_saw():
     assert MINI.cameras.reach[0] / math.tan(math.radians(20)) == pytest.approx(2.7)
 
 
-@pytest.mark.parametrize("steps", [10, 77, 400, 1000])
+@pytest.mark.parametrize("steps", [10, 77, 320, 1000])
 def test_another_number_of_steps_stretches_stages_and_schedules_alike(steps):
     changed = MINI.with_steps(steps)
     assert changed.steps == steps
-    assert changed.softness_at(steps) == pytest.approx(MINI.softness_at(400))
-    assert changed.highest_t(0.4 * steps) == pytest.approx(MINI.highest_t(0.4 * 400))
+    assert changed.softness_at(steps) == pytest.approx(MINI.softness_at(320))
+    assert changed.highest_t(0.4 * steps) == pytest.approx(MINI.highest_t(0.4 * 320))
 
 
 def test_overrides_by_key_reach_their_place():
