@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,13 @@ ROOT = Path(__file__).resolve().parents[1]
 NAME = "bl_ext.user_default.dreamlift"
 
 
-def run_in_window(script: str, arguments: list[str], server: list[str], seconds: float = 580) -> dict | None:
+def run_in_window(
+    script: str,
+    arguments: list[str],
+    server: list[str],
+    seconds: float = 580,
+    outside: Callable[[str], None] | None = None,
+) -> dict | None:
     """Run a script in Blender's window beside a service and give back the result it wrote.
 
     Args:
@@ -27,6 +34,7 @@ def run_in_window(script: str, arguments: list[str], server: list[str], seconds:
         arguments: Passed on after `--`.
         server: Command of the service; the folder of its files is appended.
         seconds: After this the run is given up.
+        outside: Does what the script cannot do itself, such as a picture of the screen; called with what `ask` was.
 
     Returns:
         The result, or None after Blender's output was printed to stderr.
@@ -43,23 +51,48 @@ def run_in_window(script: str, arguments: list[str], server: list[str], seconds:
         service = subprocess.Popen([*server, str(home)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         environment = {**os.environ, "DREAMLIFT_HOME": str(home), "BLENDER_USER_RESOURCES": str(folder / "blender")}
         own = [*arguments, "--zip", str(zip_path), "--folder", str(folder)]
+        log = folder / "blender.log"
         try:
-            done = subprocess.run(
-                [*command, "--factory-startup", "--python", str(Path(script).resolve()), "--", *own],
-                env={**environment, "BLENDER_BOX_BIND": str(ROOT)},
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                timeout=seconds,
-            )
+            with open(log, "wb") as output:
+                blender = subprocess.Popen(
+                    [*command, "--factory-startup", "--python", str(Path(script).resolve()), "--", *own],
+                    env={**environment, "BLENDER_BOX_BIND": str(ROOT)},
+                    cwd=ROOT,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+            _attend(blender, folder / "ask", outside, seconds)
         finally:
             service.terminate()
             service.wait(30)
         found = folder / "result.json"
         if found.exists():
             return json.loads(found.read_text())
-        print(done.stdout[-3000:], done.stderr[-3000:], sep="\n", file=sys.stderr)
+        print(log.read_text(errors="replace")[-4000:], file=sys.stderr)
         return None
+
+
+def _attend(blender: subprocess.Popen, ask_path: Path, outside: Callable[[str], None] | None, seconds: float) -> None:
+    """Wait for Blender's end and answer what it asks meanwhile; kill it when its time is over."""
+    until_time = time.monotonic() + seconds
+    while blender.poll() is None:
+        if time.monotonic() > until_time:
+            os.killpg(blender.pid, signal.SIGKILL)
+            blender.wait()
+        if outside is not None and ask_path.exists():
+            outside(ask_path.read_text())
+            ask_path.unlink()
+        time.sleep(0.05)
+
+
+def ask(folder: str, wish: str):
+    """In Blender: something only the process outside can do; waits until it is done."""
+    path = Path(folder, "ask")
+    unfinished = path.with_suffix(".new")
+    unfinished.write_text(wish)
+    os.replace(unfinished, path)
+    yield from until(lambda: not path.exists(), 60)
 
 
 def part(name: str):

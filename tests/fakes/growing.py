@@ -50,11 +50,22 @@ OUTLINE = np.array(
 
 
 class GrowingPipeline:
-    """`plan` and `run` like a real pipeline's."""
+    """`plan` and `run` like a real pipeline's.
+
+    Args:
+        seconds: Of a job whose prompt does not say.
+    """
+
+    def __init__(self, seconds: float = 5.0):
+        self.seconds = seconds
+
+    def _steps(self, request: Request) -> int:
+        asked = re.search(r"in ([\d.]+) s", request.prompt)
+        return int((float(asked[1]) if asked else self.seconds) / STEP_SECONDS)
 
     def plan(self, request: Request, device) -> list[StagePlan]:
         """One stage."""
-        return [StagePlan("shape", *[_steps(request)] * 2, 1 << 20)]
+        return [StagePlan("shape", *[self._steps(request)] * 2, 1 << 20)]
 
     def run(self, request: Request, context) -> Asset:
         """Grow, show, finish."""
@@ -62,7 +73,7 @@ class GrowingPipeline:
             raise RequestError(
                 "out_of_memory", "The texture does not fit.", "Use a smaller one.", {"texture_size": 512}
             )
-        started, steps = time.monotonic(), _steps(request)
+        started, steps = time.monotonic(), self._steps(request)
         triangles = int((re.search(r"of (\d+) triangles", request.prompt) or [0, 4000])[1])
         state = context.restore() or {}
         for step in range(int(state.get("step", 0)), steps):
@@ -178,26 +189,23 @@ def save(finished: Asset, folder: Path) -> None:
     write_glb(finished, folder / "asset.glb")
 
 
-def _steps(request: Request) -> int:
-    return int(float((re.search(r"in ([\d.]+) s", request.prompt) or [0, 5])[1]) / STEP_SECONDS)
-
-
 def main() -> int:
     """Serve, or be the worker."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("role", choices=("serve", "worker"))
     parser.add_argument("--home", type=Path)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of a job whose prompt does not say")
     arguments = parser.parse_args()
     if arguments.role == "worker":
         from dreamlift.workers.main import WorkerParts, run_worker
 
-        pipeline = GrowingPipeline()
+        pipeline = GrowingPipeline(arguments.seconds)
         return run_worker(WorkerParts(lambda _: pipeline, save, lambda _: ("Scripted", 1 << 30), lambda _: None))
     from dreamlift.service.server import run_service
     from dreamlift.service.settings import ServiceSettings
 
-    command = (sys.executable, str(Path(__file__).resolve()), "worker")
+    command = (sys.executable, str(Path(__file__).resolve()), "worker", "--seconds", str(arguments.seconds))
     settings = ServiceSettings(home=arguments.home.absolute(), port=arguments.port, worker_command=command)
     return run_service(settings, lambda endpoint: print(f"listening on {endpoint.port}", flush=True))
 

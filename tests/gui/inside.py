@@ -82,7 +82,7 @@ def ask(**wish):
 
 
 def shot(name):
-    yield from pause(1.5)  # panels glide to their new heights
+    yield from pause(2.5)  # panels glide to their new heights
     yield from ask(do="shot", name=name)
 
 
