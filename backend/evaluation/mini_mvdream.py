@@ -74,13 +74,17 @@ def read_prompts(file: Path | None) -> tuple[str, ...]:
     """The prompts of a file, or the built-in ones.
 
     Raises:
-        ValueError: A prompt names no object with a known shape; says which.
+        RequestError: A prompt names no object with a known shape; says which.
     """
     if file is None:
         return PROMPTS
     prompts = tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
     for prompt in prompts:
-        parse_prompt(prompt)
+        try:
+            parse_prompt(prompt)
+        except ValueError as error:
+            remedy = f"Mend or remove that line of {file}; only objects with a known shape can be measured."
+            raise RequestError("unknown_object", f"{error}.", remedy) from error
     return prompts
 
 

@@ -214,7 +214,7 @@ _MINI_REACH = 2.7 * math.tan(math.radians(20.0))  # the mini prior saw distance 
 
 # Chosen with benchmarks/mini_reconstruction.py on a yellow chair, a red car and a white mug; docs/mvdream.md tells how.
 MINI = MvDreamSettings(
-    field=SdfGridSettings(start_radius=0.45, colour_rate=0.05),
+    field=SdfGridSettings(start_radius=0.45, colour_rate=0.05, surface_shift=-2.75),
     stages=(
         StageSettings("form", 120, 32, 1, _MINI_VOLUME, grid=28, seen=32),
         StageSettings("shape", 140, 32, 1, _MINI_VOLUME, grid=40),
