@@ -170,6 +170,7 @@ def _look_at_access(app: state.App) -> None:
     access = bpy.app.online_access
     if access != _pace.access:
         _pace.access = app.session.allowed = access
+        request_redraw()
         if not access:
             app.session.connection.close()
         else:

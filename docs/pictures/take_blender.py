@@ -30,8 +30,8 @@ from blender_window import app, until  # noqa: E402
 DISPLAY = ":79"
 SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH = 1074, 68, 238  # of a 1600 x 900 screen at a scale of 0.85
 PICTURES = {  # name: left, top, width, height
-    "first-run": (SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH, 150),
-    "generate": (SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH, 330),
+    "first-run": (SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH, 132),
+    "generate": (SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH, 210),
     "running": (400, 60, 912, 480),
     "jobs": (400, 60, 912, 480),
     "preferences": (86, 110, 738, 486),
@@ -44,6 +44,11 @@ PICTURES = {  # name: left, top, width, height
 def play(prompt: str, folder: str):
     """Everything that is to be seen, one after another."""
     yield from prepare_view()
+    bpy.context.preferences.system.use_online_access = False
+    yield from until(lambda: app().snapshot.card is not None, 20)
+    yield from picture(folder, "first-run")
+    bpy.context.preferences.system.use_online_access = True
+    yield from until(lambda: app().snapshot.can_generate, 60)
     fields = bpy.context.scene.dreamlift
     fields.prompt = prompt
     yield from until(lambda: app().session.welcome.devices[0].state != "starting", 600)
@@ -51,7 +56,7 @@ def play(prompt: str, folder: str):
     yield from picture(folder, "generate")
     assert bpy.ops.dreamlift.generate() == {"FINISHED"}
     job = next(iter(app().session.book))
-    yield from until(lambda: job.fraction > 0.45 or job.state and job.state.is_terminal, 1200)
+    yield from until(lambda: job.fraction > 0.2 or job.state and job.state.is_terminal, 1200)
     yield from picture(folder, "running")
     yield from until(lambda: job.committed or job.state.value == "failed", 1200)
     bpy.context.window_manager.dreamlift.row_index = 0
@@ -61,11 +66,6 @@ def play(prompt: str, folder: str):
     bpy.ops.dreamlift.test_server(name="This Computer")
     yield from until(lambda: app().session.tests["This Computer"].ok is not None, 30)
     yield from picture(folder, "preferences")
-    with bpy.context.temp_override(window=bpy.context.window_manager.windows[-1]):
-        bpy.ops.wm.window_close()
-    bpy.context.preferences.system.use_online_access = False
-    yield from until(lambda: app().snapshot.card is not None, 20)
-    yield from picture(folder, "first-run")
     return {"state": job.state.value, "seconds": job.seconds, "presets": len(header.presets)}
 
 

@@ -150,6 +150,7 @@ def registering_twice_is_refused_and_harmless():
 
 
 def nothing_connects_while_online_access_is_off():
+    online()
     bpy.context.preferences.system.use_online_access = False
     part("pump").tick(app())
     wait(lambda: app().snapshot.card is not None and "online access" in app().snapshot.card.title, what="the card")
