@@ -232,6 +232,9 @@ class MVDreamPrior(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {key: value.half().contiguous() for key, value in self.state_dict().items()}
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt", "name": self.config.name})
+        (folder / "model.safetensors").chmod(
+            0o644
+        )  # safetensors writes for the owner alone; an installed package is read by all
         about = {
             "name": self.config.name,
             "version": version,
