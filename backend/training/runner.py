@@ -5,7 +5,6 @@ Knows tensors and files; knows no models, data or losses.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import datetime
 import logging
@@ -149,13 +148,9 @@ def _member(number: int, work: Callable[..., None], processes: int, args: tuple)
     if number > 0 and hasattr(os, "nice"):
         os.nice(15)  # the first process keeps its pace, the others take what the machine has left
     dist.init_process_group("gloo", rank=number, world_size=processes, timeout=datetime.timedelta(hours=2))
-    with contextlib.closing(_Group()):
+    try:
         work(*args)
-
-
-class _Group:
-    @staticmethod
-    def close() -> None:
+    finally:
         dist.destroy_process_group()
 
 
