@@ -1,4 +1,4 @@
-"""Sizes of the MVDream models: the published one and the embedded mini one, as plain data.
+"""Sizes of the MVDream models: the published ones and the embedded mini one, as plain data.
 
 Knows numbers only. Sources: checkpoints.md section 1 for the published values, mini.md for the mini ones.
 """
@@ -9,37 +9,53 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True)
-class MVDreamConfig:
-    """Everything that is needed to build one MVDream model without asking a hub.
+@dataclass(frozen=True, kw_only=True)
+class LatentConfig:
+    """What every latent diffusion model is built from, without asking a hub.
 
     Args:
         name: What people call these weights.
-        image_size: Height and width of a view in pixels.
-        unet: Arguments of diffusers' UNet2DConditionModel.
-        vae: Arguments of diffusers' AutoencoderKL.
-        text: Arguments of transformers' CLIPTextConfig.
-        camera: "matrix" for the published 16 numbers of camera-to-world, "harmonic" for the mini models' harmonics.
+        image_size: Height and width of a picture in pixels.
+        unet: Arguments of the diffusers U-Net.
+        vae: Arguments of the diffusers autoencoder.
         prediction: "epsilon" or "v_prediction".
         zero_terminal_snr: Whether the noise schedule ends in pure noise.
-        ray_maps: Whether the U-Net also sees every pixel's ray beside the latents. The published model does not; with
-            it a small model learns its camera in minutes rather than hours (docs/log.md).
-        prompt_suffix: Added to prompts where the weights expect it.
+        cpu_autocast: Whether a CPU that multiplies bfloat16 in hardware may; published models are kept exact there.
+        licence: Of the weights.
+        commercial_use: Whether the licence allows selling what the weights make.
+        notes: Free remarks for people.
     """
 
     name: str
     image_size: int
     unet: dict[str, Any]
     vae: dict[str, Any]
-    text: dict[str, Any]
-    camera: str
-    prediction: str
-    zero_terminal_snr: bool
-    ray_maps: bool = False
-    prompt_suffix: str = ""
+    prediction: str = "epsilon"
+    zero_terminal_snr: bool = False
+    cpu_autocast: bool = False
     licence: str = "Apache-2.0"
     commercial_use: bool = True
     notes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MVDreamConfig(LatentConfig):
+    """Everything that is needed to build one MVDream model without asking a hub. Further fields: `LatentConfig`.
+
+    Args:
+        text: Arguments of transformers' CLIPTextConfig; None where the weights come without a text encoder.
+        text_layout: How the published file names the text encoder: "openclip" (2.1) or "clip" (1.5).
+        camera: "matrix" for the published 16 numbers of camera-to-world, "harmonic" for the mini models' harmonics.
+        ray_maps: Whether the U-Net also sees every pixel's ray beside the latents. The published model does not; with
+            it a small model learns its camera in minutes rather than hours (docs/log.md).
+        prompt_suffix: Added to prompts where the weights expect it.
+    """
+
+    text: dict[str, Any] | None
+    text_layout: str = "openclip"
+    camera: str = "matrix"
+    ray_maps: bool = False
+    prompt_suffix: str = ""
 
 
 def _vae(channels: tuple[int, ...], latents: int, **more) -> dict[str, Any]:
@@ -127,6 +143,7 @@ MINI = MVDreamConfig(
     },
     camera="harmonic",
     ray_maps=True,
+    cpu_autocast=True,
     prediction="v_prediction",
     zero_terminal_snr=True,
 )

@@ -1,39 +1,35 @@
 """MVDream as a prior: text and cameras to the denoising of four views at once, published size or mini.
 
-Knows the U-Net, its text encoder and its VAE, and what they predict. Knows no fields, losses or jobs: distillation
-takes any object with `encode_text`, `predict`, `predict_x0`, `encode_images` and `alphas_cumprod`.
-Glossary: x_t noisy latents, abar = alphas_cumprod[t], eps noise, v = sqrt(abar) eps - sqrt(1 - abar) x_0.
+Knows the U-Net and its text encoder, and what they predict; the VAE and the schedule are `latent`'s. Knows no fields,
+losses or jobs: distillation takes any object with `encode_text`, `predict`, `predict_x0`, `encode_images` and
+`alphas_cumprod`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from ..rendering.cameras import Cameras, harmonic_camera, mvdream_camera, ray_maps
 from . import published
 from .attention import use_multi_view_attention
 from .configs import MINI, MVDREAM_SD21, MVDreamConfig
+from .latent import LatentPrior, cpu_bfloat16, read_folder
 from .tokenizer import WordTokenizer, clip_tokenizer
+
+__all__ = ["MINI_FOLDER", "MVDreamPrior", "build_text_encoder", "build_unet", "cpu_bfloat16", "without_camera"]
 
 MINI_FOLDER = Path(__file__).parent.parent / "mini" / "mvdream"
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
-
-
-def cpu_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware; emulated, it is slower than float32."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def build_unet(config: MVDreamConfig) -> UNet2DConditionModel:
@@ -58,7 +54,7 @@ def without_camera(unet: UNet2DConditionModel) -> Iterator[None]:
         unet.class_embedding = embedding
 
 
-class MVDreamPrior(nn.Module):
+class MVDreamPrior(LatentPrior):
     """The four-view diffusion model with its encoders.
 
     Args:
@@ -79,48 +75,9 @@ class MVDreamPrior(nn.Module):
         tokenizer: Tokenizer,
         version: str = "",
     ):
-        super().__init__()
-        self.config, self.unet, self.vae, self.text_encoder = config, unet, vae, text_encoder
-        self.tokenizer, self.version = tokenizer, version
-        self.scheduler = DDIMScheduler(
-            num_train_timesteps=1000,
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            prediction_type=config.prediction,
-            clip_sample=False,
-            set_alpha_to_one=False,
-            steps_offset=1,
-            rescale_betas_zero_snr=config.zero_terminal_snr,
-            timestep_spacing="trailing" if config.zero_terminal_snr else "leading",
-        )
-        self.register_buffer("alphas_cumprod", self.scheduler.alphas_cumprod.clone(), persistent=False)
-        self.eval().requires_grad_(False)
-
-    @property
-    def name(self) -> str:
-        """What provenance calls these weights."""
-        return f"{self.config.name} {self.version}".strip()
-
-    @property
-    def licence(self) -> str:
-        """Licence of the weights."""
-        return self.config.licence
-
-    @property
-    def commercial_use(self) -> bool:
-        """Whether the weights' licence allows selling what they make."""
-        return self.config.commercial_use
-
-    @property
-    def image_size(self) -> int:
-        """Height and width of a view in pixels."""
-        return self.config.image_size
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.alphas_cumprod.device
+        super().__init__(config, vae, version)
+        self.unet, self.text_encoder, self.tokenizer = unet, text_encoder, tokenizer
+        self.finish_init()
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Words that the text encoder cannot know; empty for the published models, whose vocabulary is open."""
@@ -133,28 +90,6 @@ class MVDreamPrior(nn.Module):
         full = [p + suffix if p and suffix and "3d" not in p.lower() else p for p in prompts]
         return self.text_encoder(self.tokenizer(full).to(self.device)).last_hidden_state.float()
 
-    def encode_images(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Latents of pictures, differentiable.
-
-        Args:
-            images: (N, 3, H, W) in [0, 1].
-            generator: Draws the posterior sample, as the published code does; None takes the mean.
-
-        Returns:
-            (N, C, H / f, W / f), scaled to about unit variance.
-        """
-        with self._autocast():
-            posterior = self.vae.encode(images * 2 - 1).latent_dist
-        latents = posterior.mean if generator is None else posterior.sample(generator)
-        return latents.float() * self.vae.config.scaling_factor
-
-    @torch.no_grad()
-    def decode_latents(self, latents: Tensor) -> Tensor:
-        """Pictures of scaled latents: (N, C, h, w) -> (N, 3, H, W) in [0, 1]."""
-        with self._autocast():
-            images = self.vae.decode(latents / self.vae.config.scaling_factor).sample
-        return (images.float() / 2 + 0.5).clamp(0, 1)
-
     def camera_numbers(self, cameras: Cameras) -> Tensor:
         """The 16 numbers that the camera embedding of these weights takes: (N, 16)."""
         return mvdream_camera(cameras) if self.config.camera == "matrix" else harmonic_camera(cameras)
@@ -166,7 +101,7 @@ class MVDreamPrior(nn.Module):
             x_t = torch.cat([x_t, self._rays(cameras, x_t)], dim=1)
         if x_t.device.type == "cpu":
             x_t = x_t.contiguous(memory_format=torch.channels_last)
-        with self._autocast():
+        with self.autocast():
             if cameras is None:
                 with without_camera(self.unet):
                     return self.unet(x_t, t, context, **call).sample.float()
@@ -187,31 +122,18 @@ class MVDreamPrior(nn.Module):
         Returns:
             eps, the shape of x_t.
         """
-        output = self.raw_output(x_t, t, context, cameras, views)
-        if self.config.prediction == "epsilon":
-            return output
-        abar = self.alphas_cumprod[t].view(-1, 1, 1, 1)
-        return abar.sqrt() * output + (1 - abar).sqrt() * x_t
+        return self.noise_of(self.raw_output(x_t, t, context, cameras, views), x_t, t)
 
     @torch.no_grad()
     def predict_x0(self, x_t: Tensor, t: Tensor, context: Tensor, cameras: Cameras | None, views: int = 4) -> Tensor:
         """Predicted clean latents; arguments as in `predict`. Exact at zero terminal SNR for v-prediction weights."""
-        output = self.raw_output(x_t, t, context, cameras, views)
-        abar = self.alphas_cumprod[t].view(-1, 1, 1, 1)
-        if self.config.prediction == "epsilon":
-            return (x_t - (1 - abar).sqrt() * output) / abar.sqrt()
-        return abar.sqrt() * x_t - (1 - abar).sqrt() * output
+        return self.clean_of(self.raw_output(x_t, t, context, cameras, views), x_t, t)
 
     @staticmethod
     def _rays(cameras: Cameras | None, x_t: Tensor) -> Tensor:
         if cameras is None:
             return x_t.new_zeros(len(x_t), 6, *x_t.shape[2:])
         return ray_maps(cameras, x_t.shape[-1]).to(x_t)
-
-    def _autocast(self) -> contextlib.AbstractContextManager:
-        kind = self.device.type
-        enabled = kind == "cuda" or cpu_bfloat16()
-        return torch.autocast(kind, torch.bfloat16, enabled=enabled)
 
     @classmethod
     def random(cls, config: MVDreamConfig, words: Sequence[str] = (), seed: int = 0) -> MVDreamPrior:
@@ -224,27 +146,9 @@ class MVDreamPrior(nn.Module):
             vae = AutoencoderKL(**config.vae)
         return cls(config, unet, vae, text, tokenizer, version="random weights")
 
-    def save(self, folder: Path, version: str) -> None:
-        """Write `model.safetensors` (float16), `config.json` (words, scaling factor, version) and their hashes.
-
-        `SHA256SUMS` has the format of `sha256sum`; `dreamlift doctor` compares it with the files.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {key: value.half().contiguous() for key, value in self.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt", "name": self.config.name})
-        (folder / "model.safetensors").chmod(
-            0o644
-        )  # safetensors writes for the owner alone; an installed package is read by all
-        about = {
-            "name": self.config.name,
-            "version": version,
-            "words": list(self.tokenizer.words),
-            "scaling_factor": float(self.vae.config.scaling_factor),
-        }
-        (folder / "config.json").write_text(json.dumps(about, indent=1) + "\n")
-        files = [folder / name for name in ("config.json", "model.safetensors")]
-        sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-        (folder / "SHA256SUMS").write_text("".join(sums))
+    def about(self, version: str) -> dict[str, Any]:
+        """What is written beside the tensors: also the words of the closed vocabulary."""
+        return {**super().about(version), "words": list(self.tokenizer.words)}
 
     @classmethod
     def from_folder(cls, folder: Path, config: MVDreamConfig = MINI) -> MVDreamPrior:
@@ -254,13 +158,9 @@ class MVDreamPrior(nn.Module):
             FileNotFoundError: The folder holds no weights; says which file is missing.
             RuntimeError: Keys are missing, left over or misshaped; says which.
         """
-        for name in ("config.json", "model.safetensors"):
-            if not (folder / name).is_file():
-                raise FileNotFoundError(f"{folder / name} is missing; reinstall dreamlift or train the model again.")
-        about = json.loads((folder / "config.json").read_text())
+        tensors, about = read_folder(folder)
         config = replace(config, vae={**config.vae, "scaling_factor": about["scaling_factor"]})
         prior = cls.random(config, about["words"])
-        tensors = load_file(folder / "model.safetensors")
         prior.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=True)
         prior.version = about["version"]
         prior.unet.to(memory_format=torch.channels_last)

@@ -1,8 +1,9 @@
-"""Published MVDream checkpoints onto stock diffusers and transformers modules: key by key, nothing guessed.
+"""Published checkpoints onto stock diffusers and transformers modules: key by key, nothing guessed.
 
-Knows the original (LDM and OpenCLIP) key layouts, as checkpoints.md restates them; knows no sampling. Files are read
-with `weights_only=True`. Scheduler buffers and the text encoder's last block, which the penultimate layer does not
-need, are dropped; any other key that is missing, left over or misshaped is named in the error.
+Knows the original (LDM, OpenCLIP, OpenAI CLIP) key layouts, as checkpoints.md restates them; knows no family and no
+sampling: a family calls the converters with its own prefixes. Files are read with `weights_only=True`. Scheduler
+buffers and the text encoder's last block, which the penultimate layer does not need, are dropped; any other key that
+is missing, left over or misshaped is named in the error.
 """
 
 from __future__ import annotations
@@ -15,6 +16,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.model."
+CLIP_TEXT = "cond_stage_model.transformer."
+SCHEDULE = frozenset(
+    [
+        *("betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod"),
+        *("log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod"),
+        *("posterior_variance", "posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2"),
+    ]
+)
 
 _TOP = {
     "time_embed.0": "time_embedding.linear_1",
@@ -34,7 +43,16 @@ _RESNET = {
     "skip_connection": "conv_shortcut",
 }
 _VAE_ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
-_TEXT_LAYER = {
+_VISION_TOP = {
+    "class_embedding": "embeddings.class_embedding",
+    "positional_embedding": "embeddings.position_embedding.weight",
+    "conv1.weight": "embeddings.patch_embedding.weight",
+    "ln_pre.weight": "pre_layrnorm.weight",  # transformers' spelling
+    "ln_pre.bias": "pre_layrnorm.bias",
+    "ln_post.weight": "post_layernorm.weight",
+    "ln_post.bias": "post_layernorm.bias",
+}
+_CLIP_LAYER = {
     "ln_1": "layer_norm1",
     "ln_2": "layer_norm2",
     "mlp.c_fc": "mlp.fc1",
@@ -117,55 +135,128 @@ def vae_key(key: str, levels: int) -> str:
     return re.sub(r"\.up\.(\d+)\.upsample\.", lambda m: f".up_blocks.{levels - 1 - int(m[1])}.upsamplers.0.", key)
 
 
-def convert_unet(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """All U-Net tensors of a checkpoint, in diffusers' naming."""
-    return {unet_key(key, layers): value for key, value in _below(state, UNET).items()}
+def convert_unet(state: dict[str, Tensor], layers: int, prefix: str = UNET) -> dict[str, Tensor]:
+    """All U-Net tensors of a checkpoint, in diffusers' naming.
+
+    Attention's names are the same on both sides, and its outer projections are linear or 1x1 convolutions on both
+    sides: what a model has is `use_linear_projection` of its configuration, and a wrong choice is a misshaped key.
+
+    Args:
+        state: The whole checkpoint.
+        layers: Residual blocks a level.
+        prefix: Where the U-Net's keys start; default "model.diffusion_model.".
+
+    Raises:
+        CheckpointMismatch: Keys belong to no block that these models have; lists up to five.
+    """
+    converted, unknown = {}, []
+    for key, value in below(state, prefix).items():
+        try:
+            converted[unet_key(key, layers)] = value
+        except KeyError:
+            unknown.append(prefix + key)
+    if unknown:
+        told = ", ".join(sorted(unknown)[:5])
+        raise CheckpointMismatch(
+            f"The checkpoint does not fit the U-Net: {len(unknown)} left over: {told}. Is it the file of this model?"
+        )
+    return converted
 
 
-def convert_vae(state: dict[str, Tensor], levels: int) -> dict[str, Tensor]:
-    """All autoencoder tensors; attention's 1x1 convolutions become linear layers."""
-    converted = {vae_key(key, levels): value for key, value in _below(state, VAE).items()}
+def convert_vae(state: dict[str, Tensor], levels: int, prefix: str = VAE) -> dict[str, Tensor]:
+    """All autoencoder tensors; attention's 1x1 convolutions become linear layers.
+
+    Args:
+        state: The whole checkpoint.
+        levels: Number of resolutions.
+        prefix: Where the autoencoder's keys start; default "first_stage_model.". Its loss is left out.
+    """
+    tensors = {key: value for key, value in below(state, prefix).items() if not key.startswith("loss.")}
+    converted = {vae_key(key, levels): value for key, value in tensors.items()}
     return {key: value[:, :, 0, 0] if ".attentions." in key and value.ndim == 4 else value
             for key, value in converted.items()}  # fmt: skip
 
 
-def convert_openclip_text(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """OpenCLIP's text tower up to its penultimate block.
+def convert_openclip_text(state: dict[str, Tensor], layers: int, prefix: str = TEXT) -> dict[str, Tensor]:
+    """OpenCLIP's text tower up to its penultimate block, as transformers' CLIPTextModel names it.
 
     Args:
         state: The whole checkpoint.
         layers: Blocks that are kept; later ones are dropped, the final norm stays.
+        prefix: Where the tower's keys start; default "cond_stage_model.model.".
     """
-    source = _below(state, TEXT)
-    converted = {
-        "embeddings.token_embedding.weight": source["token_embedding.weight"],
-        "embeddings.position_embedding.weight": source["positional_embedding"],
-        "final_layer_norm.weight": source["ln_final.weight"],
-        "final_layer_norm.bias": source["ln_final.bias"],
+    source = below(state, prefix)
+    tops = {
+        "token_embedding.weight": "embeddings.token_embedding.weight",
+        "positional_embedding": "embeddings.position_embedding.weight",
+        "ln_final.weight": "final_layer_norm.weight",
+        "ln_final.bias": "final_layer_norm.bias",
     }
+    return {new: source[old] for old, new in tops.items() if old in source} | _clip_layers(source, layers)
+
+
+def convert_openclip_vision(state: dict[str, Tensor], prefix: str, projection: bool = True) -> dict[str, Tensor]:
+    """OpenCLIP's or OpenAI's vision tower (both have the same keys), as transformers names it.
+
+    Args:
+        state: The whole checkpoint.
+        prefix: Where the tower's keys start, such as "cond_stage_model.model.visual.".
+        projection: Whether the target is CLIPVisionModelWithProjection, whose keys begin with `vision_model.`; else
+            CLIPVisionModel, whose keys do not since transformers 5.6, and the projection is dropped.
+    """
+    source = below(state, prefix)
+    body = {new: source[old] for old, new in _VISION_TOP.items() if old in source} | _clip_layers(source)
+    if not projection:
+        return body
+    projected = {"visual_projection.weight": source["proj"].t().contiguous()} if "proj" in source else {}
+    return {f"vision_model.{key}": value for key, value in body.items()} | projected
+
+
+def convert_clip_text(state: dict[str, Tensor], prefix: str = CLIP_TEXT) -> dict[str, Tensor]:
+    """The text tower of CLIP ViT-L/14 as Stable Diffusion 1.5 keeps it: already transformers' names, one level deeper.
+
+    Args:
+        state: The whole checkpoint.
+        prefix: Where the tower's keys start; default "cond_stage_model.transformer.". Old files carry position_ids,
+            which transformers makes itself: dropped.
+    """
+    source = {key.removeprefix("text_model."): value for key, value in below(state, prefix).items()}
+    return {key: value for key, value in source.items() if not key.endswith("position_ids")}
+
+
+def _clip_layers(source: dict[str, Tensor], layers: int | None = None) -> dict[str, Tensor]:
+    """The transformer blocks of either tower; in_proj is split into q, k and v. `layers` None takes all."""
+    converted = {}
     for key, value in source.items():
         match = re.fullmatch(r"transformer\.resblocks\.(\d+)\.(.+)", key)
-        if not match or int(match[1]) >= layers:
+        if not match or (layers is not None and int(match[1]) >= layers):
             continue
-        layer = f"encoder.layers.{match[1]}."
-        if match[2].startswith("attn.in_proj_"):
-            kind = match[2].removeprefix("attn.in_proj_")
+        layer, rest = f"encoder.layers.{match[1]}.", match[2]
+        if rest.startswith("attn.in_proj_"):
+            kind = rest.removeprefix("attn.in_proj_")
             for name, part in zip("qkv", value.chunk(3), strict=True):
                 converted[f"{layer}self_attn.{name}_proj.{kind}"] = part
         else:
-            converted[layer + (_renamed(match[2], _TEXT_LAYER) or match[2])] = value
+            converted[layer + (_renamed(rest, _CLIP_LAYER) or rest)] = value
     return converted
 
 
-def _below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose keys start with `prefix`, without it."""
     return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+
+
+def unread(state: dict[str, Tensor], *prefixes: str) -> list[str]:
+    """Keys that belong neither to the given parts nor to the noise schedule, whose buffers are never needed."""
+    return sorted(key for key in state if key not in SCHEDULE and not key.startswith(prefixes))
 
 
 def load_exactly(module: nn.Module, state: dict[str, Tensor], what: str) -> None:
     """Load tensors into a module and say precisely what does not fit.
 
     Args:
-        module: Takes the tensors.
+        module: Takes the tensors, as float32. A module built on torch's meta device takes them over without a copy
+            where they are float32 already, and is real afterwards.
         state: By the module's own names.
         what: Name of the module for the message.
 
@@ -184,4 +275,21 @@ def load_exactly(module: nn.Module, state: dict[str, Tensor], what: str) -> None
         lists = {"missing": missing, "left over": surplus, "misshaped": shapes}
         told = "; ".join(f"{len(keys)} {name}: {', '.join(keys[:5])}" for name, keys in lists.items() if keys)
         raise CheckpointMismatch(f"The checkpoint does not fit the {what}: {told}. Is it the file of this model?")
-    module.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
+    empty = any(value.is_meta for value in own.values())
+    tensors = {key: value.to(own[key].dtype) for key, value in state.items()}
+    module.load_state_dict(tensors, assign=empty)
+    if empty:
+        _fill_positions(module)
+
+
+def _fill_positions(module: nn.Module) -> None:
+    """Buffers that no file holds, on a module that was built on the meta device: CLIP's position numbers only."""
+    for name, buffer in list(module.named_buffers()):
+        if buffer.is_meta and not next(module.parameters()).is_meta:
+            if not name.endswith("position_ids"):
+                raise RuntimeError(
+                    f"{name} has no values and is in no checkpoint; build this module off the meta device."
+                )
+            owner, _, last = name.rpartition(".")
+            numbers = torch.arange(buffer.shape[-1]).expand(buffer.shape)
+            module.get_submodule(owner).register_buffer(last, numbers, persistent=False)

@@ -1,0 +1,202 @@
+"""What all latent diffusion models share: the picture codec, the noise schedule, precision, and files of weights.
+
+Knows the VAE, the schedule and what a prediction means; knows no U-Net call and no condition: each family adds those.
+Glossary: x_t noisy latents, abar = alphas_cumprod[t], eps noise, v = sqrt(abar) eps - sqrt(1 - abar) x_0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .configs import LatentConfig
+
+
+def cpu_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware; emulated, it is slower than float32."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def stable_diffusion_schedule(prediction: str = "epsilon", zero_terminal_snr: bool = False) -> DDIMScheduler:
+    """Stable Diffusion's noise schedule: 1000 steps, scaled linear from 0.00085 to 0.012 (checkpoints.md, section 1).
+
+    Args:
+        prediction: "epsilon" or "v_prediction".
+        zero_terminal_snr: Whether the last step is rescaled to pure noise.
+    """
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        rescale_betas_zero_snr=zero_terminal_snr,
+        timestep_spacing="trailing" if zero_terminal_snr else "leading",
+    )
+
+
+class LatentPrior(nn.Module):
+    """Base of the latent diffusion models. A family sets its own modules before `finish_init`.
+
+    Args:
+        config: Sizes and conventions.
+        vae: Picture codec with its scaling factor set.
+        version: What is added to the name in provenance.
+    """
+
+    def __init__(self, config: LatentConfig, vae: nn.Module, version: str = ""):
+        super().__init__()
+        self.config, self.vae, self.version = config, vae, version
+        self.precision: torch.dtype | None = None  # of the arithmetic; None lets the device decide, see `autocast`
+        self.scheduler = stable_diffusion_schedule(config.prediction, config.zero_terminal_snr)
+        self.register_buffer("alphas_cumprod", self.scheduler.alphas_cumprod.clone(), persistent=False)
+
+    def finish_init(self) -> None:
+        """No dropout and no gradients to the weights; trainers switch the gradients on for what they train."""
+        self.eval().requires_grad_(False)
+
+    def _apply(self, fn, recurse: bool = True):
+        super()._apply(fn, recurse)
+        # Weights may be moved to half precision; the schedule must not follow: bfloat16 knows 3 digits of abar.
+        self.alphas_cumprod = self.scheduler.alphas_cumprod.to(self.alphas_cumprod.device)
+        return self
+
+    @property
+    def name(self) -> str:
+        """What provenance calls these weights."""
+        return f"{self.config.name} {self.version}".strip()
+
+    @property
+    def licence(self) -> str:
+        """Licence of the weights."""
+        return self.config.licence
+
+    @property
+    def commercial_use(self) -> bool:
+        """Whether the weights' licence allows selling what they make."""
+        return self.config.commercial_use
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of a picture in pixels."""
+        return self.config.image_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.alphas_cumprod.device
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Precision of the arithmetic: `self.precision` where it is set, else bfloat16 on CUDA and float32 on the CPU.
+
+        Models that say `cpu_autocast` (the mini ones) take bfloat16 on processors that multiply it in hardware.
+        """
+        kind = self.device.type
+        usual = kind == "cuda" or (self.config.cpu_autocast and cpu_bfloat16())
+        dtype = self.precision or (torch.bfloat16 if usual else torch.float32)
+        return torch.autocast(kind, dtype, enabled=dtype != torch.float32)
+
+    def encode_images(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Latents of pictures, differentiable.
+
+        Args:
+            images: (N, 3, H, W) in [0, 1].
+            generator: Draws the posterior sample, as the published code does; None takes the mean.
+
+        Returns:
+            (N, C, H / f, W / f), scaled to about unit variance.
+        """
+        return self.image_posterior(images, generator) * self.vae.config.scaling_factor
+
+    def image_posterior(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Latents as the encoder gives them, NOT scaled; arguments as in `encode_images`.
+
+        Zero123 and V3D are conditioned on these (checkpoints.md, point 2).
+        """
+        with self.autocast():
+            posterior = self.vae.encode(images * 2 - 1).latent_dist
+        return (posterior.mean if generator is None else posterior.sample(generator)).float()
+
+    @torch.no_grad()
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Pictures of scaled latents: (N, C, h, w) -> (N, 3, H, W) in [0, 1]."""
+        return (self.decode_raw(latents) / 2 + 0.5).clamp(0, 1)
+
+    @torch.no_grad()
+    def decode_raw(self, latents: Tensor) -> Tensor:
+        """Pictures of scaled latents as the decoder gives them, about [-1, 1] and not clamped; for comparisons."""
+        with self.autocast():
+            return self.vae.decode(latents / self.vae.config.scaling_factor).sample.float()
+
+    def _abar(self, t: Tensor) -> Tensor:
+        return self.alphas_cumprod[t].view(-1, 1, 1, 1)
+
+    def noise_of(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """eps from what the U-Net says; (N, C, h, w), the same, (N,). Identity for epsilon weights."""
+        if self.config.prediction == "epsilon":
+            return output
+        abar = self._abar(t)
+        return abar.sqrt() * output + (1 - abar).sqrt() * x_t
+
+    def clean_of(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """x_0 from what the U-Net says; arguments as in `noise_of`. Exact at zero terminal SNR for v-prediction."""
+        abar = self._abar(t)
+        if self.config.prediction == "epsilon":
+            return (x_t - (1 - abar).sqrt() * output) / abar.sqrt()
+        return abar.sqrt() * x_t - (1 - abar).sqrt() * output
+
+    def about(self, version: str) -> dict[str, Any]:
+        """What `save` writes beside the tensors; a family adds what it needs to be built again."""
+        return {
+            "name": self.config.name,
+            "version": version,
+            "scaling_factor": float(self.vae.config.scaling_factor),
+        }
+
+    def save(self, folder: Path, version: str) -> None:
+        """Write `model.safetensors` (float16), `config.json` (version and what `about` adds) and their hashes.
+
+        `SHA256SUMS` has the format of `sha256sum`; `dreamlift doctor` compares it with the files.
+        """
+        tensors = {key: value.half().contiguous() for key, value in self.state_dict().items()}
+        write_folder(folder, tensors, self.about(version))
+
+
+def write_folder(folder: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Write tensors, a JSON about them, and the hashes of both files.
+
+    Args:
+        folder: Is made where it is missing.
+        tensors: By name.
+        about: Must have a `name`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / name for name in ("config.json", "model.safetensors")]
+    save_file(tensors, files[1], metadata={"format": "pt", "name": about["name"]})
+    files[1].chmod(0o644)  # safetensors writes for the owner alone; an installed package is read by all
+    files[0].write_text(json.dumps(about, indent=1) + "\n")
+    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+    (folder / "SHA256SUMS").write_text("".join(sums))
+
+
+def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_folder` wrote: tensors and the JSON.
+
+    Raises:
+        FileNotFoundError: The folder holds no weights; says which file is missing.
+    """
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing; reinstall dreamlift or train the model again.")
+    return load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_text())
