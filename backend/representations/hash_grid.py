@@ -59,6 +59,32 @@ def _sign(bit: int) -> float:
     return float(bit) * 2.0 - 1.0
 
 
+@wp.struct
+class _Corner:
+    """One of a cell's eight corners: its row in the table, its share of the value, and that share's slope inside."""
+
+    row: wp.int32
+    weight: wp.float32
+    slope: wp.vec3
+
+
+@wp.func
+def _corner(number: int, cell: _Cell, level: wp.vec3i, mask: wp.uint32) -> _Corner:
+    # The three bits of `number` say on which side of the cell the corner lies. What a kernel leaves unused costs it
+    # nothing: the function is inlined and the compiler drops it (benchmarks/hash_grid.py).
+    bx = number & 1
+    by = (number >> 1) & 1
+    bz = (number >> 2) & 1
+    wx = _weight(bx, cell.inside[0])
+    wy = _weight(by, cell.inside[1])
+    wz = _weight(bz, cell.inside[2])
+    corner = _Corner()
+    corner.row = _row(cell.x + bx, cell.y + by, cell.z + bz, level[0], level[2], level[1], mask)
+    corner.weight = wx * wy * wz
+    corner.slope = wp.vec3(_sign(bx) * wy * wz, wx * _sign(by) * wz, wx * wy * _sign(bz))
+    return corner
+
+
 @wp.kernel
 def _encode(
     points: wp.array(dtype=wp.vec3),
@@ -68,16 +94,11 @@ def _encode(
     features: wp.array2d(dtype=wp.vec2),
 ):
     i, level = wp.tid()
-    resolution = levels[level][0]
-    cell = _cell(points[i], resolution)
+    cell = _cell(points[i], levels[level][0])
     total = wp.vec2(0.0, 0.0)
-    for corner in range(8):
-        bx = corner & 1
-        by = (corner >> 1) & 1
-        bz = (corner >> 2) & 1
-        row = _row(cell.x + bx, cell.y + by, cell.z + bz, resolution, levels[level][2], levels[level][1], mask)
-        weight = _weight(bx, cell.inside[0]) * _weight(by, cell.inside[1]) * _weight(bz, cell.inside[2])
-        total += table[row] * weight
+    for number in range(8):
+        corner = _corner(number, cell, levels[level], mask)
+        total += table[corner.row] * corner.weight
     features[i, level] = total
 
 
@@ -98,19 +119,12 @@ def _encode_backward(
     cell = _cell(points[i], resolution)
     above = upstream[i, level]
     slope = wp.vec3(0.0, 0.0, 0.0)
-    for corner in range(8):
-        bx = corner & 1
-        by = (corner >> 1) & 1
-        bz = (corner >> 2) & 1
-        wx = _weight(bx, cell.inside[0])
-        wy = _weight(by, cell.inside[1])
-        wz = _weight(bz, cell.inside[2])
-        row = _row(cell.x + bx, cell.y + by, cell.z + bz, resolution, levels[level][2], levels[level][1], mask)
+    for number in range(8):
+        corner = _corner(number, cell, levels[level], mask)
         if want_table == 1:
-            wp.atomic_add(table_gradient, row, above * (wx * wy * wz))
+            wp.atomic_add(table_gradient, corner.row, above * corner.weight)
         if want_points == 1:
-            along = wp.dot(above, table[row])
-            slope += wp.vec3(_sign(bx) * wy * wz, wx * _sign(by) * wz, wx * wy * _sign(bz)) * along
+            slope += corner.slope * wp.dot(above, table[corner.row])
     if want_points == 1:
         wp.atomic_add(point_gradient, i, slope * float(resolution))
 
@@ -133,17 +147,11 @@ def _slope_backward(
     above = upstream[i, level]
     direction = above_slope[i] * float(resolution)
     total = wp.vec2(0.0, 0.0)
-    for corner in range(8):
-        bx = corner & 1
-        by = (corner >> 1) & 1
-        bz = (corner >> 2) & 1
-        wx = _weight(bx, cell.inside[0])
-        wy = _weight(by, cell.inside[1])
-        wz = _weight(bz, cell.inside[2])
-        row = _row(cell.x + bx, cell.y + by, cell.z + bz, resolution, levels[level][2], levels[level][1], mask)
-        rate = wp.dot(direction, wp.vec3(_sign(bx) * wy * wz, wx * _sign(by) * wz, wx * wy * _sign(bz)))
-        total += table[row] * rate
-        wp.atomic_add(table_gradient, row, above * rate)
+    for number in range(8):
+        corner = _corner(number, cell, levels[level], mask)
+        rate = wp.dot(direction, corner.slope)
+        total += table[corner.row] * rate
+        wp.atomic_add(table_gradient, corner.row, above * rate)
     upstream_gradient[i, level] = total
 
 
