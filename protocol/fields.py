@@ -220,6 +220,13 @@ def whole(value: Any, path: str) -> int:
     return value
 
 
+def seed(value: Any, path: str) -> int:
+    """Check for an entry of a list of seeds."""
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise refuse(path, "a whole number from 0 to 2**63 - 1", value)
+    return value
+
+
 def listing(values: Check, most: int = 64, default: Any = _NONE) -> Any:
     """A list of checked values, kept as a tuple."""
 

@@ -15,6 +15,9 @@ MAX_TEXT = 8 * 1024  # bytes of one string anywhere in a header
 MAX_ITEMS = 1024  # entries of one map or array anywhere in a header
 MAX_DIMENSIONS = 4
 
+MAX_SEEDS = 16  # of a request for views
+MAX_VIEWS = 32  # sides of one object in a message
+
 MIN_CHUNK_BYTES = 1 * MIB
 CHUNK_BYTES = 2 * MIB
 MAX_CHUNK_BYTES = 4 * MIB

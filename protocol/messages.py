@@ -26,6 +26,7 @@ from .fields import (
     record,
     records,
     scalar,
+    seed,
     sha256,
     short_text,
     table,
@@ -47,7 +48,10 @@ class Message(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class JobRequest(Record):
-    """What somebody wants made. Pictures are named by the SHA-256 of their bytes, uploaded before."""
+    """What somebody wants made. Pictures are named by the SHA-256 of their bytes, uploaded before.
+
+    A request for "views" asks what the prior draws from each of `seeds`, before any geometry.
+    """
 
     pipeline: str = text("mvdream", 64, IDENTIFIER)
     preset: str = text("mini", 64, IDENTIFIER)
@@ -57,6 +61,8 @@ class JobRequest(Record):
     settings: dict = table(scalar, 64, {})
     images: dict = table(sha256, 16, {})  # role to SHA-256
     name: str = text("", 120)
+    goal: str = choice(("object", "views"), "object")
+    seeds: tuple = listing(seed, limits.MAX_SEEDS, ())  # of a request for views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +120,7 @@ class Pipeline(Record):
     presets: tuple = records(Preset, 32)
     settings: tuple = records(Setting, 64)
     image_roles: tuple = listing(short_text, 16, ())
+    view_names: tuple = listing(short_text, limits.MAX_VIEWS, ())  # sides that a request for views gives of each seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -459,13 +466,14 @@ class Mesh(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class Views(Message):
-    """Pictures of the object from named sides. Latest wins."""
+    """Pictures of the object from named sides, or of what several seeds give. Latest wins."""
 
     TYPE = "views"
     NEEDS_JOB = True
     serial: int = integer(0)
     attempt: int = integer(0)
-    names: tuple = listing(short_text, 16)
+    names: tuple = listing(short_text, limits.MAX_VIEWS)
+    seeds: tuple = listing(seed, limits.MAX_SEEDS, ())  # row by row; N is then len(seeds) * len(names)
     images: np.ndarray = array("uint8", "N", "H", "W", 3)
 
 

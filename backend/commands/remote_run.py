@@ -58,7 +58,7 @@ def generate_there(args: argparse.Namespace, output: Path, sheet: Path | None, d
 
 
 def job_request(request: Request) -> JobRequest:
-    """The request as it travels; a command line has no pictures to send yet."""
+    """The request as it travels; its pictures go beside it, `Client.submit` uploads them."""
     return JobRequest(
         pipeline=request.pipeline,
         preset=request.preset,
@@ -66,6 +66,8 @@ def job_request(request: Request) -> JobRequest:
         negative_prompt=request.negative_prompt,
         seed=request.seed,
         settings=dict(request.settings),
+        goal=request.goal,
+        seeds=request.seeds,
     )
 
 

@@ -7,7 +7,7 @@ with it. The values a pipeline really uses stand in its own settings class; a te
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from dreamlift.pipelines.context import RequestError
 
 Scalar = int | float | str | bool
+MOST_SEEDS = 16  # of one request for views
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,13 @@ class PresetDescription:
 
 @dataclass(frozen=True)
 class PipelineDescription:
-    """One pipeline; the first preset is the default. `image_roles` are the pictures it takes."""
+    """One pipeline; the first preset is the default.
+
+    Args:
+        image_roles: The pictures it takes; empty where it makes objects from words alone.
+        view_names: The sides that its prior draws of each seed, so that a seed can be chosen before there is geometry;
+            empty where it cannot do that. The module then has `sample_views(request, context)`.
+    """
 
     name: str
     label: str
@@ -62,6 +69,7 @@ class PipelineDescription:
     presets: tuple[PresetDescription, ...]
     settings: tuple[SettingDescription, ...]
     image_roles: tuple[str, ...] = ()
+    view_names: tuple[str, ...] = ()
 
 
 def _defaults(mini: Scalar, full: Scalar) -> dict[str, Scalar]:
@@ -73,6 +81,7 @@ PIPELINES: dict[str, PipelineDescription] = {
         name="mvdream",
         label="MVDream",
         help="Text to 3D: a prior that draws four sides at once guides the object from every side.",
+        view_names=("front", "right", "back", "left"),
         presets=(
             PresetDescription("mini", "Mini", "The embedded small model. Simple objects in a minute, without a GPU."),
             PresetDescription("full", "Full", "The published model. Needs its weights and a CUDA GPU."),
@@ -175,6 +184,61 @@ def check(
         if key not in by_key:
             raise _unknown("setting", key, by_key)
         _check_value(by_key[key], value)
+
+
+def check_views(
+    pipeline: str,
+    preset: str,
+    settings: Mapping[str, Any],
+    seeds: Sequence[int],
+    pipelines: Mapping[str, PipelineDescription] = PIPELINES,
+) -> None:
+    """Refuse a request for the views of several seeds that could never run.
+
+    Args:
+        pipeline: Name asked for.
+        preset: Preset asked for.
+        settings: Must be empty: how views are sampled belongs to the preset.
+        seeds: One to `MOST_SEEDS`, each of them once.
+        pipelines: What there is.
+
+    Raises:
+        RequestError: As `check`, and "no_views" or "bad_seeds".
+    """
+    check(pipeline, preset, {}, pipelines)
+    if not pipelines[pipeline].view_names:
+        able = [name for name, each in pipelines.items() if each.view_names]
+        what = f"{pipelines[pipeline].label} cannot draw views before there is geometry."
+        raise RequestError("no_views", what, f"These can: {', '.join(able) or 'none'}.")
+    if settings:
+        what = f"Views take no settings; the request has {', '.join(settings)}."
+        raise RequestError("unknown_setting", what, "Leave them out; they are for the object.")
+    if not 1 <= len(seeds) <= MOST_SEEDS or len(set(seeds)) != len(seeds):
+        what = f"The seeds of the views are {', '.join(map(str, seeds)) or 'missing'}."
+        raise RequestError("bad_seeds", what, f"Give 1 to {MOST_SEEDS} different seeds.")
+
+
+def check_images(pipeline: str, roles: Iterable[str], pipelines: Mapping[str, PipelineDescription] = PIPELINES) -> None:
+    """Refuse pictures that a pipeline does not take, and the lack of one that it needs.
+
+    Args:
+        pipeline: Name asked for; must be known.
+        roles: Of the pictures that come with the request.
+        pipelines: What there is.
+
+    Raises:
+        RequestError: "no_image" or "missing_image".
+    """
+    description, given = pipelines[pipeline], set(roles)
+    left_over = sorted(given - set(description.image_roles))
+    if left_over:
+        able = [f"{name} ({', '.join(each.image_roles)})" for name, each in pipelines.items() if each.image_roles]
+        what = f"{description.label} takes no {' and no '.join(left_over)} picture."
+        raise RequestError("no_image", what, f"Pictures are for: {', '.join(able) or 'no pipeline of this version'}.")
+    missing = [role for role in description.image_roles if role not in given]
+    if missing and not given:
+        what = f"{description.label} needs a {missing[0]} picture."
+        raise RequestError("missing_image", what, "Give one, such as --image x.png.")
 
 
 def _unknown(kind: str, name: str, names: Any) -> RequestError:

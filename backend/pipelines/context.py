@@ -29,6 +29,8 @@ class Request:
         seed: Everything random follows from it. 0 <= seed < 2**63.
         settings: Overrides of the preset's settings by field name; values are checked by the pipeline.
         images: Encoded picture files (PNG, JPEG) by role, such as "reference".
+        goal: "object" for a finished asset, "views" for what the prior draws from each of `seeds`.
+        seeds: The rows of a "views" request, each as `seed`; a request for an object has none.
     """
 
     pipeline: str = "mvdream"
@@ -38,6 +40,8 @@ class Request:
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     images: Mapping[str, bytes] = field(default_factory=dict)
+    goal: str = "object"
+    seeds: tuple[int, ...] = ()
 
 
 class RequestError(ValueError):
@@ -108,10 +112,17 @@ class MeshPreview:
 
 @dataclass(frozen=True)
 class ViewsPreview:
-    """Pictures of the object from named sides: images (N, H, W, 3) uint8 sRGB; names: "front", "right", ..."""
+    """Pictures of the object from named sides.
+
+    Args:
+        images: (N, H, W, 3) uint8 sRGB; with `seeds` N is len(seeds) * len(names), names fastest.
+        names: "front", "right", ...
+        seeds: Which seed each row of pictures was drawn from; () where the pictures show the one object of a job.
+    """
 
     images: np.ndarray
     names: tuple[str, ...]
+    seeds: tuple[int, ...] = ()
 
 
 Preview = MeshPreview | ViewsPreview
@@ -204,3 +215,20 @@ class Asset:
     provenance: Provenance
     roughness: float = 0.7
     metallic: float = 0.0
+
+
+@dataclass(frozen=True)
+class SeedViews:
+    """What a prior draws from several seeds, before any geometry.
+
+    Args:
+        images: (S, V, H, W, 3) uint8 sRGB, row 0 is the top: seed by seed, side by side.
+        names: Of the V sides, such as "front".
+        seeds: Of the S rows.
+        provenance: How they were made; its `seed` is the first of `seeds`.
+    """
+
+    images: np.ndarray
+    names: tuple[str, ...]
+    seeds: tuple[int, ...]
+    provenance: Provenance

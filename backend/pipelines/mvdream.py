@@ -36,9 +36,12 @@ from dreamlift.representations.background import EnvironmentBackground
 from dreamlift.representations.density_field import DensityField
 from dreamlift.representations.sdf_grid import SdfGrid
 
-from .context import Asset, Context, Progress, Provenance, Request, RequestError, StagePlan, Stop, Stopped
+from . import catalog
+from .context import Asset, Context, Progress, Provenance, Request, RequestError, SeedViews, StagePlan, Stop, Stopped
 from .mvdream_previews import mesh_preview, views_preview
 from .mvdream_settings import MvDreamSettings, SdfGridSettings, StageSettings, settings_for
+from .mvdream_views import SAMPLING_FULL, SAMPLING_MINI, MvDreamViews
+from .seed_views import sample_seeds
 
 log = logging.getLogger(__name__)
 
@@ -466,8 +469,51 @@ def finish_asset(job: Optimisation, request: Request, started: float) -> Asset:
         what = f"Nothing took shape for {request.prompt!r} in {job.step} steps."
         raise RequestError("empty_object", what, "Give it more steps, or change the prompt or the seed.") from error
     job.context.progress(Progress("asset", index, index + 1, 1, FINISH_STEPS))
-    prior = job.prior
-    provenance = Provenance(
+    provenance = provenance_of(job.prior, request, started)
+    targets = FinishSettings(asset.triangles, asset.texture_size, asset.size_m)
+    finished = finish(surface, functools.partial(albedo_of, job.field), targets, provenance)
+    job.context.progress(Progress("asset", index, index + 1, FINISH_STEPS, FINISH_STEPS, 0.0))
+    return finished
+
+
+def sample_views(request: Request, context: Context, prior: MVDreamPrior | None = None) -> SeedViews:
+    """Draw the four sides of each of the request's seeds, before any geometry.
+
+    An object made from one of these seeds starts from the same prompt and the same number, and that is all they share:
+    the optimisation draws its cameras and its noise of every step from the seed and never sees these pictures.
+
+    Args:
+        request: Prompt, preset and seeds; a negative prompt takes the place of the empty one.
+        context: Device, progress, previews and the wish to stop.
+        prior: The multi-view denoiser; None loads the preset's weights.
+
+    Returns:
+        The pictures, seed by seed.
+
+    Raises:
+        RequestError: The prompt or a seed cannot be used, or the weights are not there.
+        Stopped: The context asked for CANCEL or PAUSE; nothing is kept.
+    """
+    catalog.check_views(request.pipeline, request.preset, request.settings, request.seeds)
+    started = time.monotonic()
+    prior = prior or load_prior(request, str(context.device))
+    check_words(prior, request.prompt, context)
+    sampling = SAMPLING_MINI if request.preset == "mini" else SAMPLING_FULL
+    settings = settings_for(request)
+    source = MvDreamViews(prior, request.prompt, request.negative_prompt, settings, sampling)
+    images, seeds = sample_seeds(source, request.seeds, context)
+    return SeedViews(images, source.names, seeds, provenance_of(prior, replace(request, seed=seeds[0]), started))
+
+
+def provenance_of(prior: MVDreamPrior, request: Request, started: float) -> Provenance:
+    """Where a result of this pipeline came from.
+
+    Args:
+        prior: Whose weights made it.
+        request: What was asked.
+        started: When, in seconds of the monotonic clock.
+    """
+    return Provenance(
         pipeline="mvdream",
         preset=request.preset,
         prompt=request.prompt,
@@ -480,10 +526,6 @@ def finish_asset(job: Optimisation, request: Request, started: float) -> Asset:
         seconds=round(time.monotonic() - started, 1),
         settings=dict(request.settings),
     )
-    targets = FinishSettings(asset.triangles, asset.texture_size, asset.size_m)
-    finished = finish(surface, functools.partial(albedo_of, job.field), targets, provenance)
-    job.context.progress(Progress("asset", index, index + 1, FINISH_STEPS, FINISH_STEPS, 0.0))
-    return finished
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from dataclasses import asdict
 import numpy as np
 
 from dreamlift import __version__
-from dreamlift.pipelines.catalog import PipelineDescription, check
+from dreamlift.pipelines.catalog import PipelineDescription, check, check_images, check_views
 from dreamlift.pipelines.context import RequestError
 from dreamlift.protocol import limits, messages
 from dreamlift.protocol.codec import Envelope
@@ -129,11 +129,16 @@ class Commands:
             ),
             settings=tuple(messages.Setting(**asdict(setting)) for setting in description.settings),
             image_roles=description.image_roles,
+            view_names=description.view_names,
         )
 
     def _submit(self, submit: messages.Submit) -> Answer:
         request = submit.request
-        check(request.pipeline, request.preset, request.settings, self._pipelines)
+        if request.goal == "views":
+            check_views(request.pipeline, request.preset, request.settings, request.seeds, self._pipelines)
+            check_images(request.pipeline, request.images, self._pipelines)
+        else:
+            check(request.pipeline, request.preset, request.settings, self._pipelines)
         job, position = self._queue.submit(submit.token, request)
         return messages.Accepted(state=job.state, position=position), job.id
 

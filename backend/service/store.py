@@ -226,7 +226,7 @@ class Store:
                     "INSERT INTO artifacts VALUES (?, ?, ?, ?, ?)",
                     (job, item.name, item.media_type, item.size, item.sha256),
                 )
-            if not present.finish_asked and present.lost == 0:
+            if not present.finish_asked and present.lost == 0 and present.request.goal == "object":
                 self._db.execute(
                     "INSERT INTO timings VALUES (?, ?, ?, ?)",
                     (present.request.pipeline, present.request.preset, total, now),

@@ -86,7 +86,8 @@ class WorkerContext:
             self._channel.offer(self._mesh(preview), self._job)
         else:
             images = np.array(preview.images, np.uint8, order="C")
-            views = messages.Views(attempt=self._attempt, names=tuple(preview.names), images=images)
+            names, seeds = tuple(preview.names), tuple(preview.seeds)
+            views = messages.Views(attempt=self._attempt, names=names, seeds=seeds, images=images)
             self._channel.offer(views, self._job)
             self._thumbnail(preview)
         now = time.monotonic()

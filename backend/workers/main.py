@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dreamlift.pipelines import catalog
-from dreamlift.pipelines.context import Asset, Request, RequestError, Stop, Stopped
+from dreamlift.pipelines.context import Asset, Request, RequestError, SeedViews, Stop, Stopped
 from dreamlift.protocol import codec, fields, messages, worker_channel
 from dreamlift.protocol.errors import ProtocolError
 from dreamlift.protocol.messages import Artifact, Problem
@@ -37,14 +37,15 @@ class WorkerParts:
     """What a worker is made of; tests bring their own scripted parts.
 
     Args:
-        open_pipeline: Name to an object with `plan(request, device)` and `run(request, context)`.
-        save: Writes an asset's files into a folder.
+        open_pipeline: Name to an object with `plan(request, device)`, `run(request, context)` and, where it draws
+            views of seeds, `sample_views(request, context)`.
+        save: Writes a result's files into a folder.
         warm_up: Does the heavy imports; gives the device's name and memory.
         open_device: Name to torch device.
     """
 
     open_pipeline: Callable[[str], Any] = catalog.load
-    save: Callable[[Asset, Path], None] = write_results
+    save: Callable[[Asset | SeedViews, Path], None] = write_results
     warm_up: Callable[[str], tuple[str, int]] = lambda wanted: warm_up(wanted)
     open_device: Callable[[str], Any] = open_device
 
@@ -134,11 +135,14 @@ def _make(
     context = WorkerContext(channel, job, assign.attempt, folder, lambda: parts.open_device(orders.device))
     request = read_request(assign.request, orders.home)
     pipeline = parts.open_pipeline(request.pipeline)
-    for stage in pipeline.plan(request, context.device):
-        _log.info("plan: %s, %d steps, about %.0f s", stage.name, stage.steps, stage.seconds)
-    asset = pipeline.run(request, context)
+    if request.goal == "views":
+        result = pipeline.sample_views(request, context)
+    else:
+        for stage in pipeline.plan(request, context.device):
+            _log.info("plan: %s, %d steps, about %.0f s", stage.name, stage.steps, stage.seconds)
+        result = pipeline.run(request, context)
     context.send_thumbnail()
-    parts.save(asset, results)
+    parts.save(result, results)
     return describe(results)
 
 
@@ -166,6 +170,8 @@ def read_request(request: messages.JobRequest, home: Path) -> Request:
         seed=request.seed,
         settings=request.settings,
         images=images,
+        goal=request.goal,
+        seeds=request.seeds,
     )
 
 

@@ -1,6 +1,7 @@
-"""A finished asset as files in the attempt's folder, and what the service is told about them.
+"""What a job made, an asset or the views of several seeds, as files in the attempt's folder.
 
-Knows `assets` (imported when the first asset is there) and file names, which are fixed here.
+Knows what the service is told about them. Knows `assets` (imported when the first result is there) and file names,
+which are fixed here.
 """
 
 from __future__ import annotations
@@ -10,18 +11,24 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from dreamlift.pipelines.context import Asset
+from dreamlift.pipelines.context import Asset, SeedViews
+from dreamlift.protocol import view_grid
 from dreamlift.protocol.messages import Artifact
 
 GLB, SHEET, PROVENANCE = "asset.glb", "contact_sheet.png", "provenance.json"
-MEDIA_TYPES = {GLB: "model/gltf-binary", SHEET: "image/png", PROVENANCE: "application/json"}
+MEDIA_TYPES = {
+    GLB: "model/gltf-binary",
+    view_grid.NAME: view_grid.MEDIA_TYPE,
+    SHEET: "image/png",
+    PROVENANCE: "application/json",
+}
 
 
-def write_results(asset: Asset, folder: Path) -> None:
-    """Write the GLB, the contact sheet and the provenance.
+def write_results(result: Asset | SeedViews, folder: Path) -> None:
+    """Write the GLB or the views, a contact sheet and the provenance.
 
     Args:
-        asset: What the pipeline made.
+        result: What the pipeline made.
         folder: An existing, empty folder.
 
     Raises:
@@ -29,12 +36,20 @@ def write_results(asset: Asset, folder: Path) -> None:
     """
     from PIL import Image
 
-    from dreamlift.assets.contact_sheet import contact_sheet
-    from dreamlift.assets.glb import write_glb
+    provenance = {**asdict(result.provenance), "settings": dict(result.provenance.settings)}
+    if isinstance(result, SeedViews):
+        from dreamlift.assets.view_sheet import view_sheet
 
-    write_glb(asset, folder / GLB)
-    Image.fromarray(contact_sheet(asset)).save(folder / SHEET)
-    provenance = {**asdict(asset.provenance), "settings": dict(asset.provenance.settings)}
+        (folder / view_grid.NAME).write_bytes(view_grid.pack_views(result.images))
+        picture = view_sheet(result)
+        provenance |= {"seeds": list(result.seeds), "views": list(result.names)}
+    else:
+        from dreamlift.assets.contact_sheet import contact_sheet
+        from dreamlift.assets.glb import write_glb
+
+        write_glb(result, folder / GLB)
+        picture = contact_sheet(result)
+    Image.fromarray(picture).save(folder / SHEET)
     (folder / PROVENANCE).write_text(json.dumps(provenance, indent=1), encoding="utf-8")
 
 
