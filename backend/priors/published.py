@@ -12,8 +12,9 @@ import re
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from .files import read_weights
 
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.model."
 CLIP_TEXT = "cond_stage_model.transformer."
@@ -66,17 +67,12 @@ class CheckpointMismatch(RuntimeError):
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors of a `.safetensors` file or of a published pickle, whose code is never run (`weights_only`).
+    """Tensors of a `.safetensors` file or of a published pickle, whose code is never run.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        WeightsError: Missing, unfinished, damaged or unsafe; see `files.read_weights`.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file; give the path of the published checkpoint.")
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return state.get("state_dict", state)
+    return read_weights(path)
 
 
 def _renamed(key: str, table: dict[str, str]) -> str | None:
