@@ -13,48 +13,27 @@ import sys
 import time
 import traceback
 import warnings
-from importlib import import_module
 from pathlib import Path
 
 import bpy
 
-NAME = "bl_ext.user_default.dreamlift"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from in_blender import (  # noqa: E402
+    NAME,
+    Said,
+    app,
+    install,
+    live_object,
+    newest_job,
+    other_threads,
+    part,
+    running,
+    shown,
+    triangles,
+    unfinished_jobs,
+)
 
-
-class Said(logging.Handler):
-    """Keeps what the extension logged as warning or worse."""
-
-    def __init__(self):
-        super().__init__(logging.WARNING)
-        self.records = []
-
-    def emit(self, record):
-        self.records.append(record.getMessage())
-
-
-SAID = Said()
-logging.getLogger("bl_ext").addHandler(SAID)
-
-
-def part(name):
-    """A module of the installed extension."""
-    return import_module(f"{NAME}.{name}")
-
-
-def app():
-    return part("state").current()
-
-
-def running(field):
-    """A field of the panel Now Running; None while it is hidden."""
-    return getattr(app().snapshot.running, field, None)
-
-
-def shown():
-    """What the panels show, short enough for a failure's message."""
-    snapshot = app().snapshot
-    rows = [(row.name, row.short) for row in snapshot.rows[:4]]
-    return f"card {snapshot.card}, running {snapshot.running}, rows {rows}"
+SAID = Said(logging.WARNING)
 
 
 def wait(condition, seconds=45.0, what="it"):
@@ -84,18 +63,13 @@ def generate(prompt, **fields):
     for name, value in fields.items():
         setattr(scene, name, value)
     assert bpy.ops.dreamlift.generate() == {"FINISHED"}
-    job = next(iter(app().session.book))
+    job = newest_job()
     wait(lambda: job.id, what="acceptance")
     return job
 
 
-def live_object(job):
-    return next((each for each in bpy.data.objects if each.get("dreamlift_job") == job.id), None)
-
-
 def grown(job):
-    found = live_object(job)
-    return found is not None and len(found.data.polygons) > 0
+    return triangles(job) > 0
 
 
 def end(job):
@@ -107,9 +81,8 @@ def end(job):
 
 def free_the_worker():
     """After a failed scenario: its jobs must not hold up the next one."""
-    for job in list(app().session.book):
-        if job.id and job.state and not job.state.is_terminal:
-            end(job)
+    for job in unfinished_jobs():
+        end(job)
 
 
 # -- scenarios -------------------------------------------------------------------------------------
@@ -336,7 +309,7 @@ def a_failed_job_shows_its_error_and_retries_with_the_suggestion():
     card = app().snapshot.rows[0].problem
     assert card.title == "Out of memory" and card.buttons[0].text == "Retry with texture size 512", card
     bpy.ops.dreamlift.again(**card.buttons[0].values)
-    again = next(iter(app().session.book))
+    again = newest_job()
     assert again.request.settings == {"texture_size": 512}
     wait(lambda: again.state is not None and again.state.value == "failed", what="the second failure")
     bpy.ops.dreamlift.command(job_id=job.id, command="REMOVE")
@@ -352,17 +325,14 @@ def two_jobs_wait_their_turn_and_both_end():
 
 
 def no_python_thread_is_started():
-    import threading
-
-    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-    assert not others, others
+    assert not other_threads(), other_threads()
 
 
 def nothing_was_warned_about():
     assert not SAID.records, SAID.records
 
 
-HELPERS = {part, app, running, shown, free_the_worker, wait, online, fresh_file, generate, live_object, grown, end}
+HELPERS = {free_the_worker, wait, online, fresh_file, generate, grown, end}
 SCENARIOS = [
     each
     for each in list(globals().values())
@@ -376,9 +346,7 @@ def main():
     results = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        bpy.ops.extensions.package_install_files(
-            filepath=zip_path, repo="user_default", enable_on_install=True, overwrite=True
-        )
+        install(zip_path)
     assert NAME in bpy.context.preferences.addons, "the extension was not enabled"
     ours = [str(each.message) for each in caught if "dreamlift" in str(each.filename)]
     assert not ours, ours

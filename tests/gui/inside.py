@@ -12,50 +12,29 @@ import os
 import sys
 import time
 import traceback
-from importlib import import_module
 from pathlib import Path
 
 import bpy
 
-NAME = "bl_ext.user_default.dreamlift"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from in_blender import (  # noqa: E402
+    Said,
+    app,
+    install,
+    live_object,
+    newest_job,
+    other_threads,
+    part,
+    running,
+    shown,
+    triangles,
+    unfinished_jobs,
+)
+
 ZIP, FOLDER = sys.argv[sys.argv.index("--") + 1 :][:2]
 FOLDER = Path(FOLDER)
 REPORT = {}
-
-
-class Said(logging.Handler):
-    """Keeps what the extension logged as error."""
-
-    def __init__(self):
-        super().__init__(logging.ERROR)
-        self.records = []
-
-    def emit(self, record):
-        self.records.append(record.getMessage())
-
-
-SAID = Said()
-logging.getLogger("bl_ext").addHandler(SAID)
-
-
-def part(name):
-    return import_module(f"{NAME}.{name}")
-
-
-def app():
-    return part("state").current()
-
-
-def running(field):
-    """A field of the panel Now Running; None while it is hidden."""
-    return getattr(app().snapshot.running, field, None)
-
-
-def shown():
-    """What the panels show, short enough for a failure's message."""
-    snapshot = app().snapshot
-    rows = [(row.name, row.short) for row in snapshot.rows[:4]]
-    return f"card {snapshot.card}, running {snapshot.running}, rows {rows}"
+SAID = Said(logging.ERROR)
 
 
 def until(condition, seconds=60.0, what="it"):
@@ -128,18 +107,9 @@ def generate(prompt):
     fields = bpy.context.scene.dreamlift
     fields.prompt = prompt
     assert press(bpy.ops.dreamlift.generate) == {"FINISHED"}
-    job = next(iter(app().session.book))
+    job = newest_job()
     yield from until(lambda: job.id, what="acceptance")
     return job
-
-
-def live_object(job):
-    return next((each for each in bpy.data.objects if each.get("dreamlift_job") == job.id), None)
-
-
-def triangles(job):
-    found = live_object(job)
-    return len(found.data.polygons) if found else 0
 
 
 def first_mesh(job):
@@ -370,11 +340,8 @@ def the_preferences_show_servers_and_backend():
 
 
 def no_python_thread_was_started_and_no_error_logged():
-    import threading
-
     yield
-    others = [each for each in threading.enumerate() if each is not threading.main_thread()]
-    assert not others, others
+    assert not other_threads(), other_threads()
     assert not SAID.records, SAID.records
 
 
@@ -411,7 +378,7 @@ def play():
         except Exception:
             REPORT[scenario.__name__] = traceback.format_exc()
             yield from ask(do="shot", name=f"failed_{scenario.__name__}")
-            for job in [each for each in app().session.book if each.id and each.state and not each.state.is_terminal]:
+            for job in unfinished_jobs():
                 yield from end(job)
         print(scenario.__name__, f"{time.monotonic() - started:.1f} s", REPORT[scenario.__name__], flush=True)
         (FOLDER / "report.json").write_text(json.dumps(REPORT))
@@ -422,7 +389,7 @@ def start():
     view.show_splash = False
     view.ui_scale = 0.85
     bpy.context.preferences.system.use_online_access = True  # installing asks for it; the first scenario needs it off
-    bpy.ops.extensions.package_install_files(filepath=ZIP, repo="user_default", enable_on_install=True, overwrite=True)
+    install(ZIP)
     bpy.context.preferences.system.use_online_access = bool(os.environ.get("DREAMLIFT_TEST_ONLY"))
     bpy.app.timers.register(Player(), persistent=True)
 
