@@ -23,6 +23,9 @@ def add(commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--minutes", type=float, default=90.0, help="budget of the prior's training (default: 90)")
     parser.add_argument("--vae-minutes", type=float, default=8.0, help="budget of the VAE's training (default: 8)")
+    parser.add_argument(
+        "--decoder-minutes", type=float, default=12.0, help="of its decoder's refinement (default: 12)"
+    )
     parser.add_argument("--shards", type=int, default=16, help="files of 1000 rendered sets each (default: 16)")
     parser.add_argument("--processes", type=int, help="processes, one thread each (default: one for each core)")
     parser.add_argument("--name", default="1", help="version written beside the weights (default: 1)")
@@ -33,21 +36,25 @@ def run(args: argparse.Namespace) -> Exit:
     """Render, train, say what came out."""
     if args.shards < 2:
         raise CommandError(f"{args.shards} shards are too few.", "Give at least 2: the last one only measures.")
-    if not (args.minutes > 0 and args.vae_minutes > 0):
-        raise CommandError("A training budget must be positive.", "Give --minutes and --vae-minutes above 0.")
+    if min(args.minutes, args.vae_minutes, args.decoder_minutes) <= 0:
+        remedy = "Give --minutes, --vae-minutes and --decoder-minutes above 0."
+        raise CommandError("A training budget must be positive.", remedy)
     from dreamlift.threads import prepare_threads, usable_cores
 
     prepare_threads(threads=1)
     from dreamlift.training.dataset import ensure_shards, load_shards
     from dreamlift.training.runner import run_parallel
     from dreamlift.training.train_mvdream import MVDreamTraining, train_mvdream
-    from dreamlift.training.train_vae import VAETraining, train_vae
+    from dreamlift.training.train_vae import DecoderTraining, VAETraining, refine_decoder, train_vae
 
     processes = args.processes or usable_cores()
     print(f"rendering {args.shards * 1000} objects into {args.folder / 'data'}", flush=True)
     shards = ensure_shards(args.folder / "data", args.shards, processes=processes)
     print("training the VAE", flush=True)
-    train_vae(load_shards(shards[:6]), args.folder, VAETraining(seconds=args.vae_minutes * 60))
+    sets = load_shards(shards[:6])
+    train_vae(sets, args.folder, VAETraining(seconds=args.vae_minutes * 60))
+    refine_decoder(sets, args.folder, DecoderTraining(seconds=args.decoder_minutes * 60))
+    del sets
     print("training the prior", flush=True)
     settings = MVDreamTraining(seconds=args.minutes * 60)
     run_parallel(train_mvdream, processes, shards, args.folder, settings, args.name)

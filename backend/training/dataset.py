@@ -29,7 +29,10 @@ VIEWS = 4
 RESOLUTION = 64
 FOVY = 40.0  # degrees
 DISTANCE = 2.7  # world units
-ELEVATION = (0.0, 30.0)  # degrees, as MVDream's training cameras [systems.md 6.3]
+ELEVATION = (-25.0, 45.0)
+"""Degrees. MVDream's own range is 0 to 30 [systems.md 6.3], which shows a prior no underside: what hangs below a rim is
+then hidden from every camera, and distillation leaves the belly of its starting ball under cones, cubes and tables.
+"""
 
 
 @dataclass(frozen=True)

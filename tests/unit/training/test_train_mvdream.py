@@ -15,7 +15,7 @@ from dreamlift.training.latents import encode_sets
 from dreamlift.training.prompts import VOCABULARY
 from dreamlift.training.runner import Clock, cosine, load_checkpoint, random_background
 from dreamlift.training.train_mvdream import MVDreamTraining, draw_timesteps, train_mvdream
-from dreamlift.training.train_vae import VAETraining, reconstruction_psnr, train_vae
+from dreamlift.training.train_vae import DecoderTraining, VAETraining, reconstruction_psnr, refine_decoder, train_vae
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,23 @@ def test_the_vae_trains_and_resumes(shards, tmp_path):
     assert again.config.scaling_factor > 0
     psnr, _ = reconstruction_psnr(again, sets.views[0])
     assert math.isfinite(psnr) and psnr != reconstruction_psnr(vae, sets.views[0])[0]
+
+
+def test_refining_the_decoder_leaves_every_latent_as_it_was_and_resumes(shards, tmp_path):
+    sets = load_shards(shards)
+    vae = train_vae(sets, tmp_path, VAETraining(seconds=2, batch=4), held_back=2)
+    pictures = sets.views[0, :, :3].float() / 127.5 - 1
+    before, decoded = vae.encode(pictures).latent_dist.mode(), vae.decode(torch.zeros(1, 8, 16, 16)).sample
+    refine_decoder(sets, tmp_path, DecoderTraining(seconds=2, batch=2), held_back=2)
+    first = load_checkpoint(tmp_path / "decoder-training.pt")
+    refined = refine_decoder(sets, tmp_path, DecoderTraining(seconds=first["spent"] + 1, batch=2), held_back=2)
+    assert load_checkpoint(tmp_path / "decoder-training.pt")["step"] > first["step"]
+    assert torch.allclose(refined.encode(pictures).latent_dist.mode(), before, atol=1e-5)
+    assert refined.config.scaling_factor == pytest.approx(vae.config.scaling_factor)
+    assert not torch.allclose(refined.decode(torch.zeros(1, 8, 16, 16)).sample, decoded, atol=1e-4)
+    stored = AutoencoderKL.from_pretrained(tmp_path / "vae")
+    assert torch.allclose(stored.decode(torch.zeros(1, 8, 16, 16)).sample,
+                          refined.decode(torch.zeros(1, 8, 16, 16)).sample, atol=1e-5)  # fmt: skip
 
 
 def test_a_prior_without_camera_is_found_out_and_one_with_camera_is_seen(shards):
