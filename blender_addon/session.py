@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 LIST_SECONDS = 10.0  # how often the list is asked for again while somebody else's job runs
 LIST_LENGTH = 50
 REFRESH_SECONDS = 20.0  # how often devices and measured times are asked for again
-GETTING_WARM_SECONDS = 3.0  # the same while a worker starts
+GETTING_WARM_SECONDS = 1.0  # the same while a worker starts
 TEST_SECONDS = 10.0
 
 

@@ -15,7 +15,7 @@ from .client.servers import THIS_COMPUTER
 from .jobs import choices, words
 from .jobs.job import Job
 from .local_backend import BackendState
-from .protocol.messages import Pipeline, Preset, Problem, Setting
+from .protocol.messages import Device, Pipeline, Preset, Problem, Setting
 from .protocol.states import JobState
 from .session import Session
 
@@ -188,10 +188,15 @@ def _forecast(session: Session, preset: Preset) -> str:
     devices = session.welcome.devices
     queued = sum(1 for job in active if job.state in (None, JobState.QUEUED))
     when = "starts at once" if len(active) < len(devices) else words.queue_line(queued).lower()
-    device = devices[0].name if devices else "no device"
+    device = _device_name(devices[0]) if devices else "no device"
     short = device if len(device) <= 14 else device[:13] + "…"
     seconds = f"{words.duration(preset.seconds)} · " if preset.seconds else ""
     return f"{seconds}{short} · {when}"
+
+
+def _device_name(device: Device) -> str:
+    """While its worker starts a server knows only what was asked for, and "auto" would tell the artist nothing."""
+    return "starting" if device.state == "starting" and device.name == "auto" else device.name
 
 
 def _server(session: Session, name: str) -> ServerRow:

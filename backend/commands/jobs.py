@@ -51,7 +51,7 @@ def list_jobs(args: argparse.Namespace) -> Exit:
     from dreamlift.commands.servers import server_argument
 
     with Client(server_argument(args.server)) as client:
-        jobs = client.jobs(args.limit)
+        jobs, devices = client.jobs(args.limit), client.welcome.devices
     for job in jobs:
         if args.json:
             emit("job", **as_dict(job))
@@ -61,6 +61,8 @@ def list_jobs(args: argparse.Namespace) -> Exit:
             )
     if not jobs and not args.json:
         print('no jobs yet; make one: dreamlift generate "a red mushroom" --server')
+    if not args.json:
+        print("server: " + (", ".join(f"{device.name} ({device.state})" for device in devices) or "no worker"))
     return Exit.OK
 
 

@@ -146,10 +146,11 @@ class Supervisor:
         except ProtocolError as error:
             _log.error("%s sent something unreadable: %s", worker.name, error)
             return
-        worker.peer, worker.heard = peer, time.monotonic()
+        worker.heard = time.monotonic()
         message = envelope.message
-        if isinstance(message, worker_channel.WorkerHello):
-            worker.pid, worker.device_name, worker.memory_bytes = message.pid, message.device, message.memory_bytes
+        if isinstance(message, worker_channel.WorkerHello):  # only now is it idle: its first beat may come before
+            worker.peer, worker.pid = peer, message.pid
+            worker.device_name, worker.memory_bytes = message.device, message.memory_bytes
         elif envelope.job and envelope.job == worker.job:
             self._about_job(worker, envelope.job, message)
 

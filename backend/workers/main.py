@@ -25,7 +25,7 @@ from dreamlift.protocol.worker_channel import Ended
 from dreamlift.threads import prepare_threads
 from dreamlift.workers.channel import ServiceChannel
 from dreamlift.workers.context import WorkerContext
-from dreamlift.workers.device import describe_device, is_out_of_memory, open_device
+from dreamlift.workers.device import describe_device, expected_device, is_out_of_memory, open_device
 from dreamlift.workers.orders import Orders, end_with_service, take_orders
 from dreamlift.workers.results import describe, write_results
 
@@ -82,17 +82,31 @@ def run_worker(parts: WorkerParts | None = None) -> NoReturn:
     orders, descriptor = take_orders()
     end_with_service(descriptor)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    prepare_threads()  # before torch is imported
+    threads = prepare_threads()  # before torch is imported
     channel = ServiceChannel(orders)
-    channel.say(worker_channel.WorkerHello(pid=os.getpid(), device=orders.device))
-    _log.info("%s is there, process %d", orders.name, os.getpid())
-    try:
-        name, memory = parts.warm_up(orders.device)
-        channel.say(worker_channel.WorkerHello(pid=os.getpid(), device=name[:120], memory_bytes=memory, warm=True))
-    except (ImportError, OSError, RuntimeError, RequestError):
-        _log.exception("could not get warm; the first job will say why")
+    introduce(channel, orders, parts, threads)
     while True:
         run_job(channel.jobs.get(), channel, orders, parts)
+
+
+def introduce(channel: ServiceChannel, orders: Orders, parts: WorkerParts, threads: int) -> None:
+    """Say hello at once, with the device as far as it is known without torch, get warm, and say hello again.
+
+    Args:
+        channel: To the service.
+        orders: Of this worker.
+        parts: Warms up.
+        threads: Compute threads of this process.
+    """
+    name, memory = expected_device(orders.device, threads)
+    channel.say(worker_channel.WorkerHello(pid=os.getpid(), device=name[:120], memory_bytes=memory))
+    _log.info("%s is there, process %d, expects %s", orders.name, os.getpid(), name)
+    try:
+        name, memory = parts.warm_up(orders.device)
+    except Exception:  # whatever is wrong with the weights or the device: a job will run into it and say so
+        _log.exception("could not get warm; the first job will say why")
+        return
+    channel.say(worker_channel.WorkerHello(pid=os.getpid(), device=name[:120], memory_bytes=memory, warm=True))
 
 
 def run_job(assignment: codec.Envelope, channel: ServiceChannel, orders: Orders, parts: WorkerParts) -> None:

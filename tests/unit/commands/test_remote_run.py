@@ -105,6 +105,8 @@ def test_jobs_are_listed_shown_downloaded_and_removed(capsys, here):
     job = events[0]["job"]
     _, (newest, *_) = run(capsys, "jobs", "list")
     assert newest["job"] == job and newest["state"] == "finished" and newest["seed"] == 5
+    assert main(["jobs", "list"]) == Exit.OK
+    assert capsys.readouterr().out.splitlines()[-1] == "server: Scripted (idle)"
     assert main(["jobs", "show", job[:12]]) == Exit.OK
     assert "steps=2" in capsys.readouterr().out
     assert main(["jobs", "download", job]) == Exit.OK

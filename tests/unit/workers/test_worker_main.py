@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from recording_channel import RecordingChannel
 
-from dreamlift.pipelines.context import Request, RequestError, Stop, Stopped
+from dreamlift.pipelines.context import Provenance, Request, RequestError, SeedViews, Stop, Stopped
 from dreamlift.protocol import codec, messages, worker_channel
-from dreamlift.workers.device import describe_device, is_out_of_memory, open_device
-from dreamlift.workers.main import WorkerParts, problem_of, read_request, run_job
+from dreamlift.protocol.view_grid import unpack_views
+from dreamlift.workers.device import describe_device, expected_device, is_out_of_memory, open_device
+from dreamlift.workers.main import WorkerParts, introduce, problem_of, read_request, run_job
 from dreamlift.workers.orders import Orders
+from dreamlift.workers.results import write_results
 
 JOB = "0123456789abcdef"
 
@@ -31,6 +35,12 @@ class Scripted:
 
     def run(self, request, context):
         """The one thing."""
+        assert request.goal == "object"
+        return self.act(request, context)
+
+    def sample_views(self, request, context):
+        """The one thing."""
+        assert request.goal == "views"
         return self.act(request, context)
 
 
@@ -38,12 +48,15 @@ def save(asset, folder: Path):
     (folder / "asset.glb").write_bytes(asset)
 
 
-def end_of(act, home, **request):
+def orders_at(home) -> Orders:
+    return Orders("tcp://127.0.0.1:1", "", "", "", home, "cpu", "worker-0")
+
+
+def end_of(act, home, save=save, **request):
     channel = RecordingChannel()
     parts = WorkerParts(lambda name: Scripted(act), save, None, lambda wanted: None)
     assign = worker_channel.Assign(attempt=3, request=messages.JobRequest(**request))
-    orders = Orders("tcp://127.0.0.1:1", "", "", "", home, "cpu", "worker-0")
-    run_job(codec.Envelope(assign, job=JOB), channel, orders, parts)
+    run_job(codec.Envelope(assign, job=JOB), channel, orders_at(home), parts)
     assert isinstance(channel.said[-1], worker_channel.Ended) and channel.said[-1].attempt == 3
     return channel.said[-1]
 
@@ -61,6 +74,19 @@ def test_a_finished_job_describes_its_files(tmp_path):
     assert (end.outcome, artifact.name, artifact.size) == ("finished", "asset.glb", 6)
     assert artifact.sha256 == hashlib.sha256(b"a duck").hexdigest()
     assert (tmp_path / "jobs" / JOB / "attempt-3" / "asset.glb").read_bytes() == b"a duck"
+
+
+def test_a_job_for_views_calls_the_other_function_and_leaves_no_object(tmp_path):
+    def act(request, context):
+        about = Provenance("mvdream", "mini", request.prompt, "", 3, "none", "CC0-1.0", True, "0", 1.0)
+        return SeedViews(np.full((2, 1, 8, 8, 3), 9, np.uint8), ("front",), request.seeds, about)
+
+    end = end_of(act, tmp_path, save=write_results, prompt="a duck", goal="views", seeds=(3, 7))
+    assert [artifact.name for artifact in end.artifacts] == ["views.npy", "contact_sheet.png", "provenance.json"]
+    left = tmp_path / "jobs" / JOB / "attempt-3"
+    assert unpack_views((left / "views.npy").read_bytes()).shape == (2, 1, 8, 8, 3)
+    about = json.loads((left / "provenance.json").read_text())
+    assert (about["seeds"], about["views"], about["prompt"]) == ([3, 7], ["front"], "a duck")
 
 
 def test_what_an_earlier_try_of_the_attempt_left_is_gone(tmp_path):
@@ -128,6 +154,36 @@ def test_devices():
         with pytest.raises(RequestError) as caught:
             open_device(wrong)
         assert caught.value.code == "bad_device"
+
+
+@pytest.mark.parametrize("wanted", ["cpu", "auto"])
+def test_the_device_is_known_before_torch_is_imported(wanted):
+    assert expected_device(wanted, torch.get_num_threads()) == describe_device(wanted)
+
+
+def test_a_device_that_nobody_knows_keeps_its_name():
+    assert expected_device("toaster", 2) == ("toaster", 0)
+    assert expected_device("cuda:99", 2) == ("cuda:99", 0)
+    assert expected_device("cpu", 1)[0] == "CPU, 1 thread"
+
+
+def test_a_worker_says_hello_with_its_device_before_it_is_warm(tmp_path):
+    channel = RecordingChannel()
+    parts = WorkerParts(warm_up=lambda wanted: (f"Card in place of {wanted}", 7))
+    introduce(channel, orders_at(tmp_path), parts, 3)
+    first, second = channel.said
+    assert (first.device, first.warm) == ("CPU, 3 threads", False) and first.memory_bytes > 0
+    assert (second.device, second.memory_bytes, second.warm) == ("Card in place of cpu", 7, True)
+
+
+def test_a_worker_that_cannot_get_warm_lives_on_to_say_why(tmp_path, caplog):
+    channel = RecordingChannel()
+    introduce(channel, orders_at(tmp_path), WorkerParts(warm_up=raising_at_once), 2)
+    assert len(channel.said) == 1 and "the weights are damaged" in caplog.text
+
+
+def raising_at_once(wanted):
+    raise ValueError("the weights are damaged")
 
 
 def test_an_ordinary_error_is_not_out_of_memory():

@@ -1,0 +1,66 @@
+"""The snapshot of moments that need no server: what the panels say while one is only getting ready."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from blender_addon.protocol import messages
+from scripted_server import PIPELINE
+
+from blender_addon.client.connection import Link
+from blender_addon.client.servers import ServerList
+from blender_addon.local_backend import BackendState
+from blender_addon.session import Session
+from blender_addon.snapshot import Snapshot, Surroundings, build
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch):
+    monkeypatch.setenv("DREAMLIFT_HOME", str(tmp_path))
+    session = Session(ServerList(tmp_path / "servers.json"), "test", "0")
+    yield session
+    session.close()
+
+
+def snapshot(session, *devices: messages.Device) -> Snapshot:
+    session.connection.link = Link.ONLINE
+    session.connection.conversation.welcome = messages.Welcome(
+        server="s",
+        server_run="0" * 32,
+        version=1,
+        pipelines=(PIPELINE,),
+        devices=devices,
+        limits=messages.ServerLimits(),
+    )
+    around = Surroundings(
+        online_access=True,
+        forced_offline=False,
+        command_found=True,
+        backend=BackendState.STOPPED,
+        backend_words="",
+        backend_stuck=False,
+        pipeline="",
+        preset="",
+        icons=(),
+        now=time.monotonic(),
+    )
+    return build(session, around)
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "said"),
+    [
+        ("auto", "starting", "starting"),  # nobody has looked at the machine yet
+        ("CPU, 2 threads", "idle", "CPU, 2 threads"),
+        ("CPU, 2 threads", "starting", "CPU, 2 threads"),  # known from before its restart
+        ("NVIDIA H100 80GB HBM3", "idle", "NVIDIA H100 8…"),
+    ],
+)
+def test_the_forecast_names_the_real_device(session, name, state, said):
+    forecast = snapshot(session, messages.Device(name=name, state=state)).forecast
+    assert forecast == f"40 s · {said} · starts at once"
+
+
+def test_a_server_without_workers_says_so(session):
+    assert "no device" in snapshot(session).forecast
