@@ -127,6 +127,36 @@ def mvdream_camera(cameras: Cameras) -> Tensor:
     return matrices.flatten(1)
 
 
+def spherical(cameras: Cameras) -> Tensor:
+    """Where cameras stand, the inverse of `orbit`.
+
+    Returns:
+        (N, 3) float32: elevation and azimuth in degrees, distance from the origin in world units.
+    """
+    x, y, z = cameras.c2w[:, :3, 3].unbind(-1)
+    level = torch.hypot(x, y)
+    elevation, azimuth = torch.rad2deg(torch.atan2(z, level)), torch.rad2deg(torch.atan2(y, x))
+    return torch.stack([elevation, azimuth, torch.hypot(level, z)], dim=-1)
+
+
+def zero123_camera(moves: Tensor, polar: Tensor | None = None) -> Tensor:
+    """The 4 numbers that tell Zero123 where the wanted view lies, seen from the picture's.
+
+    Polar angles are measured from +z downwards, so a change of elevation enters with its sign turned. The published
+    models differ in the fourth number [checkpoints.md section 3].
+
+    Args:
+        moves: Wanted minus given: polar angle and azimuth in degrees, distance in world units. (N, 3).
+        polar: For Stable-Zero123, the picture's own polar angle in degrees, (N,); None gives the change of distance.
+
+    Returns:
+        (N, 4) float32: polar change in radians, sine and cosine of the azimuth's, then the fourth number.
+    """
+    down, around = torch.deg2rad(moves[:, 0]), torch.deg2rad(moves[:, 1])
+    fourth = moves[:, 2] if polar is None else torch.deg2rad(polar)
+    return torch.stack([down, around.sin(), around.cos(), fourth], dim=-1)
+
+
 def ray_maps(cameras: Cameras, resolution: int) -> Tensor:
     """Where each pixel looks, as an image: Pluecker coordinates of its ray, direction and moment origin x direction.
 
