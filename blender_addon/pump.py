@@ -14,6 +14,7 @@ import bpy
 
 from . import preferences, state
 from .jobs.job import Job
+from .jobs.seed_preview import SeedPreview
 from .properties import settings as scene_settings
 from .properties import window as window_rows
 from .protocol.messages import Mesh
@@ -30,6 +31,7 @@ BUSY_SECONDS = 1 / 30  # between ticks while a job runs
 IDLE_SECONDS = 1 / 10
 BUDGET = 0.016  # of one tick; a commit may take longer
 DRAW_SECONDS = 0.25  # panels are drawn again at most this often
+SEED_PICTURES = "seeds/"  # where the previews of seeds lie among the thumbnails
 CLOCK_SECONDS = 1.0  # time left counts down even when nothing arrives
 
 
@@ -211,6 +213,8 @@ def _apply(app: state.App, now: float) -> None:
             _show_mesh(app, job, chosen.triangle_limit, now)
         if app.session.waits(job.id, "views") and time.perf_counter() < until:
             _show_views(app, job)
+    if app.session.preview is not None and app.session.preview.fresh:
+        _show_seeds(app, app.session.preview)
 
 
 def _show_mesh(app: state.App, job: Job, triangle_limit: int, now: float) -> None:
@@ -245,10 +249,23 @@ def _show_views(app: state.App, job: Job) -> None:
     message = app.session.take_views(job.id)
     if message is None or message.images.size == 0:
         return
+    if job.is_preview:
+        if app.session.preview is not None and app.session.preview.job is job:
+            app.session.preview.take(message)
+        return
     app.icons[job.id] = tuple(
         app.thumbnails.show(f"{job.id}/{index}", image) for index, image in enumerate(message.images[:VIEW_COUNT])
     )
     app.front[job.id] = message.images[0]
+    request_redraw()
+
+
+def _show_seeds(app: state.App, preview: SeedPreview) -> None:
+    """The newest pictures of the seeds that the artist looks at."""
+    preview.fresh = False
+    for seed, pictures in preview.rows():
+        names = (f"{SEED_PICTURES}{seed}/{index}" for index in range(len(pictures)))
+        app.seed_icons[seed] = tuple(map(app.thumbnails.show, names, pictures))
     request_redraw()
 
 
@@ -340,6 +357,10 @@ def _renew(app: state.App, now: float) -> None:
 
 def _forget_pictures(app: state.App) -> None:
     """Views are for jobs that run; the front picture stays as long as the job is listed, for the Asset Browser."""
+    seeds = app.session.preview.job.request.seeds if app.session.preview else ()
+    for seed in [seed for seed in app.seed_icons if seed not in seeds]:
+        app.thumbnails.drop(f"{SEED_PICTURES}{seed}/")
+        del app.seed_icons[seed]
     for job_id in list(app.front):
         job = app.session.book.get(job_id)
         if job_id in app.icons and (job is None or not job.is_active):
@@ -362,6 +383,7 @@ def _surroundings(app: state.App, fields, now: float) -> Surroundings:
         preset=fields.preset if fields else "",
         icons=app.icons.get(running.id, ()) if running else (),
         now=now,
+        seed_icons=app.seed_icons,
     )
 
 

@@ -18,7 +18,8 @@ from .client.connection import Connection, Link
 from .client.servers import ServerList
 from .jobs.book import JobBook
 from .jobs.job import Job
-from .protocol import events, messages
+from .jobs.seed_preview import SeedPreview
+from .protocol import events, messages, view_grid
 from .protocol.conversation import Conversation
 from .protocol.errors import ProtocolError
 from .protocol.states import JobState
@@ -58,6 +59,7 @@ class Session:
         self.servers = servers
         self.book = JobBook()
         self.tests: dict[str, ServerTest] = {}
+        self.preview: SeedPreview | None = None  # the seeds that the artist looks at
         self.refused: tuple[Job, ProtocolError] | None = None  # the newest request the server did not take
         self.changes = 0  # grows with everything a panel could show
         self._client, self._version, self._clock = client, version, clock
@@ -89,8 +91,8 @@ class Session:
         return (job_id, kind) in self._waiting
 
     def waits_for_blender(self) -> bool:
-        """Whether anything lies ready for the scene."""
-        return bool(self._waiting or self._results)
+        """Whether anything lies ready for the scene or the panels."""
+        return bool(self._waiting or self._results or (self.preview and self.preview.fresh))
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -127,6 +129,19 @@ class Session:
         self.book.sending(job)
         self.refused = None
         self.changes += 1
+
+    def preview_seeds(self, job: Job) -> None:
+        """Have the views of some seeds drawn, in place of those shown before; raises ProtocolError as `submit`."""
+        self.drop_preview()
+        self.submit(job)
+        self.preview = SeedPreview(job)
+
+    def drop_preview(self) -> None:
+        """Put the pictures away and stop drawing them."""
+        if self.preview is not None:
+            self._discard(self.preview.job)
+            self.preview = None
+            self.changes += 1
 
     def again(self, job: Job, **changes) -> Job:
         """A new job like an old one, with some fields of the request changed."""
@@ -195,6 +210,7 @@ class Session:
 
     def use_server(self, name: str) -> None:
         """Talk to another server from now on. Jobs of the old one go on there."""
+        self.drop_preview()
         self.servers.use(name)
         self.connection.close()
         self.book.clear()
@@ -219,6 +235,7 @@ class Session:
 
     def open_file(self, saved: str) -> None:
         """Another .blend is open; `saved` is what its scene remembers of its jobs."""
+        self.drop_preview()  # its seeds were for the other file's prompt
         self._results.clear()
         self._ended.clear()
         for job in self.book.open_file(saved):
@@ -261,7 +278,9 @@ class Session:
             self._fold(event.job, event.state, now)
         elif isinstance(event, events.Downloaded):
             job_id, data = self._downloads.pop(event.id, ("", bytearray()))
-            if self.book.get(job_id):
+            if self.preview is not None and self.preview.job.id == job_id:
+                self._finish_preview(self.preview, bytes(data))
+            elif self.book.get(job_id):
                 self._results[job_id] = bytes(data)
         elif isinstance(event, events.DownloadFailed):
             self._take_failed_download(event)
@@ -269,12 +288,16 @@ class Session:
     def _take_answer(self, event: events.Answered) -> None:
         answer = event.answer
         if isinstance(answer, messages.Accepted) and event.id in self._submits:
-            self.book.accepted(self._submits.pop(event.id), event.job, answer.state, answer.position)
+            job = self._submits.pop(event.id)
+            self.book.accepted(job, event.job, answer.state, answer.position)
+            if job.discarded:
+                self._discard(job)
         elif isinstance(answer, messages.Jobs):
             for job in self.book.merge(answer.jobs, not answer.more, self.servers.in_use):
                 self._follow(job)
                 if job.state in (JobState.FAILED, JobState.CANCELLED):
                     self._ended.append(job)  # it ended while its file was closed
+            self._look_for_preview()
         elif isinstance(answer, messages.Subscribed):
             job = self.book.get(event.job)
             if job is not None:
@@ -284,7 +307,10 @@ class Session:
         job = self._submits.pop(event.id, None)
         if job is not None:
             self.book.refused(job)
-            self.refused = (job, event.error)
+            if self.preview is not None and self.preview.job is job:
+                self.preview = None
+            if not job.discarded:
+                self.refused = (job, event.error)
             return
         known = self.book.get(event.job)
         if known is not None and event.error.code == "unknown_job":
@@ -303,6 +329,12 @@ class Session:
         job.fold(message, now)
         if job.state is JobState.REMOVED:
             self._forget(job_id)
+        elif job.discarded:
+            if job.state.is_terminal:
+                self._discard(job)
+        elif job.is_preview:
+            if job.state is JobState.FINISHED and self.preview is not None and self.preview.job is job:
+                self.fetch_result(job)
         elif job.state is JobState.FINISHED and job.here and not job.committed:
             self.fetch_result(job)
             self._refresh(now)  # the server now knows how long it took
@@ -347,6 +379,31 @@ class Session:
 
     def _somebody_elses(self) -> bool:
         return any(job.is_active and not job.here for job in self.book)
+
+    def _discard(self, job: Job) -> None:
+        """Cancel what nobody waits for, and take it off the server once it has ended."""
+        job.discarded = True
+        if not job.id or self.book.get(job.id) is not job:
+            return  # not named yet: its acceptance comes here again; or gone already
+        ended = job.state is not None and job.state.is_terminal
+        self.ask(messages.Remove() if ended else messages.Cancel(), job)
+
+    def _finish_preview(self, preview: SeedPreview, data: bytes) -> None:
+        """All pictures are here, so the server need not keep them."""
+        try:
+            preview.finish(view_grid.unpack_views(data))
+        except ProtocolError as error:
+            log.error("job %s: the views cannot be read: %s", preview.job.id, error)
+            preview.job.spoil("unreadable_result", f"The pictures cannot be read: {error}.")
+        self.ask(messages.Remove(), preview.job)
+
+    def _look_for_preview(self) -> None:
+        """A server that was set up anew knows nothing of the pictures it was drawing."""
+        if self.preview is None or self.preview.complete:
+            return
+        job = self.preview.job
+        if job.id and job.is_active and self.book.get(job.id) is None:
+            job.lose()
 
     def _forget(self, job_id: str) -> None:
         self.connection.conversation.unwatch(job_id)

@@ -14,6 +14,7 @@ from .client.connection import Link
 from .client.servers import THIS_COMPUTER
 from .jobs import choices, words
 from .jobs.job import Job
+from .jobs.seed_preview import SeedPreview
 from .local_backend import BackendState
 from .protocol.messages import Device, Pipeline, Preset, Problem, Setting
 from .protocol.states import JobState
@@ -77,6 +78,19 @@ class RunningView:
 
 
 @dataclass(frozen=True)
+class SeedsView:
+    """The box of Preview Seeds."""
+
+    title: str
+    line: str  # what the progress bar says; "" draws no bar
+    fraction: float
+    rows: tuple[tuple[int, tuple[int, ...]], ...]  # seed and the icons of its pictures, none while there are none
+    can_use: bool
+    problem: Card | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Row:
     """A line of the panel Jobs, and what its menu may offer."""
 
@@ -114,6 +128,8 @@ class Snapshot:
     link_icon: str = "UNLINKED"
     card: Card | None = None  # in place of the whole panel, or above it
     pipelines: tuple[Pipeline, ...] = ()
+    can_preview: bool = False
+    seeds: SeedsView | None = None
     pipeline: str = ""
     presets: tuple[Preset, ...] = ()
     preset: str = ""
@@ -140,6 +156,7 @@ class Surroundings:
         pipeline: The pipeline chosen in the panel.
         preset: The preset chosen in the panel.
         icons: Icon ids of the running job's views.
+        seed_icons: Icon ids of the pictures of each seed that is looked at.
         now: Monotonic seconds.
     """
 
@@ -153,6 +170,7 @@ class Surroundings:
     preset: str
     icons: tuple[int, ...]
     now: float
+    seed_icons: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def build(session: Session, around: Surroundings) -> Snapshot:
@@ -175,8 +193,10 @@ def build(session: Session, around: Surroundings) -> Snapshot:
         settings=tuple(choices.settings_of(pipeline, preset.name)) if preset else (),
         forecast=_forecast(session, preset) if preset and online else "",
         can_generate=online and preset is not None,
+        can_preview=online and pipeline is not None and bool(pipeline.view_names),
+        seeds=_seeds(session.preview, around, online) if session.preview else None,
         running=_running(session, running, around) if running else None,
-        rows=tuple(_row(job) for job in session.book),
+        rows=tuple(_row(job) for job in session.book if not job.is_preview),
         servers=tuple(_server(session, name) for name in session.servers.names()),
         backend_runs=around.backend is BackendState.RUNNING,
     )
@@ -273,7 +293,7 @@ def _unreachable_card(session: Session) -> Card:
     return Card("Server not reachable", tuple(lines), (_RETRY, _SERVERS), "ERROR", alert=True)
 
 
-def problem_card(problem: Problem, buttons: tuple[Button, ...]) -> Card:
+def problem_card(problem: Problem, buttons: tuple[Button, ...] = ()) -> Card:
     """What went wrong and what to do, in lines that fit."""
     what, remedy = words.wrap(problem.what, lines=4), words.wrap(problem.remedy, lines=3)
     title = problem.code.replace("_", " ").capitalize()
@@ -297,7 +317,29 @@ def _running(session: Session, job: Job, around: Surroundings) -> RunningView:
         can_cancel=state in (JobState.QUEUED, JobState.RUNNING, JobState.PAUSING),
         can_put_back=job.here and job.missing,
         is_here=job.here,
-        others=sum(1 for each in session.book if each.is_active and not each.is_unknown) - 1,
+        others=sum(1 for each in session.book if each.is_active and not each.is_unknown and not each.is_preview) - 1,
+        notes=_notes(job),
+    )
+
+
+def _seeds(preview: SeedPreview, around: Surroundings, online: bool) -> SeedsView:
+    job = preview.job
+    problem, line = None, ""
+    if job.problem is not None and not preview.complete:
+        problem = problem_card(job.problem)
+    elif job.is_active:
+        line = job.line(around.now) if online else "Waiting for the server"
+    elif job.state is JobState.CANCELLED:
+        line = "Cancelled"
+    elif not preview.complete:
+        line = "Fetching"
+    return SeedsView(
+        title=job.name,
+        line=line,
+        fraction=job.fraction,
+        rows=tuple((seed, around.seed_icons.get(seed, ())) for seed in job.request.seeds),
+        can_use=online,
+        problem=problem,
         notes=_notes(job),
     )
 

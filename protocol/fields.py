@@ -220,7 +220,7 @@ def whole(value: Any, path: str) -> int:
     return value
 
 
-def seed(value: Any, path: str) -> int:
+def seed_number(value: Any, path: str) -> int:
     """Check for an entry of a list of seeds."""
     if type(value) is not int or not 0 <= value < 2**63:
         raise refuse(path, "a whole number from 0 to 2**63 - 1", value)

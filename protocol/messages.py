@@ -26,7 +26,7 @@ from .fields import (
     record,
     records,
     scalar,
-    seed,
+    seed_number,
     sha256,
     short_text,
     table,
@@ -62,7 +62,7 @@ class JobRequest(Record):
     images: dict = table(sha256, 16, {})  # role to SHA-256
     name: str = text("", 120)
     goal: str = choice(("object", "views"), "object")
-    seeds: tuple = listing(seed, limits.MAX_SEEDS, ())  # of a request for views
+    seeds: tuple = listing(seed_number, limits.MAX_SEEDS, ())  # of a request for views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -473,7 +473,7 @@ class Views(Message):
     serial: int = integer(0)
     attempt: int = integer(0)
     names: tuple = listing(short_text, limits.MAX_VIEWS)
-    seeds: tuple = listing(seed, limits.MAX_SEEDS, ())  # row by row; N is then len(seeds) * len(names)
+    seeds: tuple = listing(seed_number, limits.MAX_SEEDS, ())  # row by row; N is then len(seeds) * len(names)
     images: np.ndarray = array("uint8", "N", "H", "W", 3)
 
 

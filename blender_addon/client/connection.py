@@ -16,6 +16,7 @@ import zmq
 
 from ..protocol import events, limits
 from ..protocol.conversation import Conversation
+from ..protocol.handshake import EVENTS, Handshake, sentences
 from ..protocol.pairing import Endpoint, PairingError
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,10 @@ class Link(enum.Enum):
     LOST = "lost"  # was online; trying again
     INCOMPATIBLE = "incompatible"  # speaks another version; stays so until `retry`
     BAD_ADDRESS = "bad address"  # the pairing string cannot be used
+    REFUSED = "refused"  # somebody is there and these keys do not fit; stays so until `retry` or another address
+
+
+_SETTLED = (Link.INCOMPATIBLE, Link.REFUSED)  # asking the same address again would give the same answer
 
 
 class Connection:
@@ -47,11 +52,13 @@ class Connection:
     def __init__(self, find: Callable[[], Endpoint | None], conversation: Conversation, context: zmq.Context):
         self.conversation = conversation
         self.link = Link.NO_SERVER
-        self.error = ""  # one sentence for BAD_ADDRESS and INCOMPATIBLE
+        self.error = ""  # what is wrong and what to do, for BAD_ADDRESS, INCOMPATIBLE and REFUSED
         self.opened = 0.0  # when the socket was opened, the caller's clock
         self._find = find
         self._context = context
         self._socket: zmq.Socket | None = None
+        self._monitor: zmq.Socket | None = None  # libzmq tells there how the handshake goes
+        self._handshake = Handshake()
         self._endpoint: Endpoint | None = None
         self._looked = float("-inf")
 
@@ -75,7 +82,18 @@ class Connection:
         self._flush()
         for event in happened:
             self._note(event)
+        if any(isinstance(event, events.ServerGone) for event in happened):
+            self._open(
+                self._endpoint, now
+            )  # a new handshake tells whether it is away or has taken this key off its list
+        self._look_at_handshake()
         return happened
+
+    def why_not(self) -> str:
+        """What is wrong and what to do, while there is an address and no connection; else ""."""
+        if self._endpoint is None or self.conversation.ready:
+            return ""
+        return " ".join(sentences(self._handshake.reason, self._endpoint))
 
     def wait(self, seconds: float) -> None:
         """Sleep until something arrives, at most this long: for a measured round trip, never for the artist's work."""
@@ -109,7 +127,7 @@ class Connection:
             if self.link is not Link.LOST:
                 self.link = Link.NO_SERVER
             return
-        if self.link is Link.INCOMPATIBLE and endpoint == self._endpoint:
+        if self.link in _SETTLED and endpoint == self._endpoint:
             return
         if endpoint != self._endpoint or self._socket is None:
             self._open(endpoint, now)
@@ -127,12 +145,21 @@ class Connection:
             socket.curve_serverkey = endpoint.server_key.encode()
             socket.curve_publickey = endpoint.client_public.encode()
             socket.curve_secretkey = endpoint.client_secret.encode()
+        self._monitor, self._handshake = socket.get_monitor_socket(EVENTS), Handshake()
         socket.connect(endpoint.address)
         self._socket, self._endpoint, self.opened = socket, endpoint, now
         if self.link is not Link.LOST:
             self.link = Link.CONNECTING
         self.conversation.open(now)
         log.info("connecting to %r", endpoint)
+
+    def _look_at_handshake(self) -> None:
+        while self._monitor.get(zmq.EVENTS) & zmq.POLLIN:
+            self._handshake.take(self._monitor.recv_multipart(zmq.NOBLOCK))
+        if self._handshake.is_hopeless and not self.conversation.ready:
+            self.link, self.error = Link.REFUSED, self.why_not()
+            self._close_socket()  # libzmq would knock ten times a second for ever
+            log.warning("not let in: %s", self.error)
 
     def _drain(self, now: float, until: float) -> list[events.Event]:
         happened: list[events.Event] = []
@@ -165,5 +192,7 @@ class Connection:
 
     def _close_socket(self) -> None:
         if self._socket is not None:
+            self._socket.disable_monitor()
+            self._monitor.close()
             self._socket.close()
             self._socket = None

@@ -85,7 +85,7 @@ class JobBook:
 
     def running(self) -> Job | None:
         """The job that Now Running shows: one a worker holds before one that waits, this file's before others'."""
-        active = [job for job in self if job.is_active and not job.is_unknown]
+        active = [job for job in self if job.is_active and not job.is_unknown and not job.is_preview]
         order = {True: 0, False: 1}
         key = lambda job: (order[job.state is not None and job.state.is_active], order[job.here], job.created)  # noqa: E731
         return min(active, key=key, default=None)

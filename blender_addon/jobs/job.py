@@ -12,7 +12,7 @@ from ..protocol.messages import Artifact, JobRequest, JobSummary, Problem, Progr
 from ..protocol.states import JobState
 from . import words
 
-RESULT = "asset.glb"
+RESULTS = {"object": "asset.glb", "views": "views.npy"}  # by a request's goal
 
 
 @dataclass
@@ -58,6 +58,7 @@ class Job:
     last_sequence: int = 0
     hold: str = ""  # why the object in the scene is not changed at the moment
     missing: bool = False  # its object was deleted or undone
+    discarded: bool = False  # nobody waits for it: it is cancelled as soon as the server has named it, then removed
 
     @property
     def is_active(self) -> bool:
@@ -71,8 +72,14 @@ class Job:
 
     @property
     def result(self) -> Artifact | None:
-        """The finished mesh's file, once there is one."""
-        return next((artifact for artifact in self.artifacts if artifact.name == RESULT), None)
+        """The file of what it made, a mesh or pictures, once there is one."""
+        wanted = RESULTS[self.request.goal]
+        return next((artifact for artifact in self.artifacts if artifact.name == wanted), None)
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether it draws the views of seeds and makes no object; lists leave it out."""
+        return self.request.goal == "views"
 
     def fold(self, message: State | Progress | Warning, now: float) -> None:
         """Take in one event. `now` is monotonic seconds."""

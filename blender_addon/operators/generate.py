@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Generate, and the choices beside it."""
+"""Generate, the preview of seeds, and the choices beside it."""
+
+from dataclasses import replace
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import IntProperty, StringProperty
 
 from .. import preferences, pump, state
 from ..jobs import words
 from ..jobs.job import Job
+from ..jobs.seed_preview import SEED_COUNT
 from ..properties import settings as scene_settings
 from ..protocol.errors import ProtocolError
 from ..protocol.messages import JobRequest
+from ..snapshot import Snapshot
 
 
 class DREAMLIFT_OT_generate(bpy.types.Operator):
@@ -34,33 +38,111 @@ class DREAMLIFT_OT_generate(bpy.types.Operator):
     def execute(self, context):
         """Send the request; the object appears with its first geometry."""
         app, fields = state.current(), context.scene.dreamlift
-        shown = app.snapshot
-        request = JobRequest(
-            pipeline=shown.pipeline,
-            preset=shown.preset,
-            prompt=fields.prompt.strip(),
-            negative_prompt=fields.negative_prompt.strip(),
-            seed=scene_settings.next_seed(fields),
-            settings=scene_settings.values(fields, shown.settings, shown.preset),
-            name=words.object_name(fields.prompt),
-        )
-        job = Job(
-            id="",
-            name=request.name,
-            request=request,
-            server=app.session.servers.in_use,
-            here=True,
-            location=tuple(context.scene.cursor.location),
-            size=fields.size,
-            scene_uid=context.scene.session_uid,
-        )
+        settings = scene_settings.values(fields, app.snapshot.settings, app.snapshot.preset)
+        described = _described(app.snapshot, fields)
+        return _make(self, context, replace(described, seed=scene_settings.next_seed(fields), settings=settings))
+
+
+def _described(shown: Snapshot, fields) -> JobRequest:
+    """What the panel says, without a seed and without settings."""
+    return JobRequest(
+        pipeline=shown.pipeline,
+        preset=shown.preset,
+        prompt=fields.prompt.strip(),
+        negative_prompt=fields.negative_prompt.strip(),
+        name=words.object_name(fields.prompt),
+    )
+
+
+def _make(operator, context, request: JobRequest) -> set[str]:
+    """Send a request for an object at the 3D cursor; gives what the operator returns."""
+    app, scene = state.current(), context.scene
+    job = Job(
+        id="",
+        name=request.name,
+        request=request,
+        server=app.session.servers.in_use,
+        here=True,
+        location=tuple(scene.cursor.location),
+        size=scene.dreamlift.size,
+        scene_uid=scene.session_uid,
+    )
+    try:
+        app.session.submit(job)
+    except ProtocolError as error:
+        operator.report({"ERROR"}, f"{error.what} {error.remedy}")
+        return {"CANCELLED"}
+    if preferences.get().viewport_colors and isinstance(context.space_data, bpy.types.SpaceView3D):
+        app.colors.show_forming(context.space_data)
+    pump.request_redraw()
+    return {"FINISHED"}
+
+
+class DREAMLIFT_OT_preview_seeds(bpy.types.Operator):
+    """Show what the model draws from four seeds, to choose one before making the object"""
+
+    bl_idname = "dreamlift.preview_seeds"
+    bl_label = "Preview Seeds"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context):
+        """Says in the tooltip what is missing."""
+        app = state.current()
+        if app is None or not app.snapshot.can_preview:
+            cls.poll_message_set("Connect to a backend whose model can draw seeds first")
+            return False
+        if not context.scene.dreamlift.prompt.strip():
+            cls.poll_message_set("Describe what you want first")
+            return False
+        return True
+
+    def execute(self, context):
+        """Send the request; the pictures appear in the panel and get clearer."""
+        app, fields = state.current(), context.scene.dreamlift
+        seeds = scene_settings.preview_seeds(fields, SEED_COUNT)
+        request = replace(_described(app.snapshot, fields), goal="views", seeds=seeds, seed=seeds[0])
         try:
-            app.session.submit(job)
+            app.session.preview_seeds(Job("", request.name, request, app.session.servers.in_use))
         except ProtocolError as error:
             self.report({"ERROR"}, f"{error.what} {error.remedy}")
             return {"CANCELLED"}
-        if preferences.get().viewport_colors and isinstance(context.space_data, bpy.types.SpaceView3D):
-            app.colors.show_forming(context.space_data)
+        pump.request_redraw()
+        return {"FINISHED"}
+
+
+class DREAMLIFT_OT_use_seed(bpy.types.Operator):
+    """Make the object from this seed, with the prompt of the pictures; it follows the words, not every detail drawn"""
+
+    bl_idname = "dreamlift.use_seed"
+    bl_label = "Use Seed"
+    bl_options = {"REGISTER"}
+
+    seed: IntProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    def execute(self, context):
+        """Keep the seed in its field and start."""
+        app, fields = state.current(), context.scene.dreamlift
+        preview, shown = app.session.preview, app.snapshot
+        if preview is None or self.seed not in preview.job.request.seeds or not shown.can_generate:
+            self.report({"WARNING"}, "These pictures are gone, or the server is")
+            return {"CANCELLED"}
+        drawn = preview.job.request
+        alike = (shown.pipeline, shown.preset) == (drawn.pipeline, drawn.preset)
+        settings = scene_settings.values(fields, shown.settings, shown.preset) if alike else {}
+        fields.seed, fields.keep_seed = self.seed, True
+        return _make(self, context, preview.chosen(self.seed, settings))
+
+
+class DREAMLIFT_OT_drop_preview(bpy.types.Operator):
+    """Put the pictures of the seeds away; stops drawing them"""
+
+    bl_idname = "dreamlift.drop_preview"
+    bl_label = "Close"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, _context):
+        state.current().session.drop_preview()
         pump.request_redraw()
         return {"FINISHED"}
 
@@ -101,4 +183,11 @@ class DREAMLIFT_OT_dismiss(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (DREAMLIFT_OT_generate, DREAMLIFT_OT_choose, DREAMLIFT_OT_dismiss)
+CLASSES = (
+    DREAMLIFT_OT_generate,
+    DREAMLIFT_OT_preview_seeds,
+    DREAMLIFT_OT_use_seed,
+    DREAMLIFT_OT_drop_preview,
+    DREAMLIFT_OT_choose,
+    DREAMLIFT_OT_dismiss,
+)

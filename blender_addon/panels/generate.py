@@ -5,9 +5,10 @@ import bpy
 
 from .. import state
 from ..properties.settings import FIELDS, SIZE_KEY
-from ..snapshot import Snapshot
-from .shared import SidebarPanel, draw_card
+from ..snapshot import SeedsView, Snapshot
+from .shared import SidebarPanel, draw_card, draw_notes
 
+SEED_SCALE = 2.9  # of a seed's picture; four fit the box at the default width
 MOST_BUTTONS = 3  # beside each other at the default width; more go into a menu
 
 
@@ -51,6 +52,8 @@ class DREAMLIFT_PT_generate(SidebarPanel, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.6
         row.operator("dreamlift.generate", icon="PLAY")
+        if shown.seeds is not None:
+            _draw_seeds(layout, shown.seeds)
         header, body = layout.panel("dreamlift_options", default_closed=True)
         header.label(text="Options")
         if body is not None:
@@ -77,6 +80,30 @@ def draw_presets(layout, shown: Snapshot) -> None:
         choose.pipeline, choose.preset, choose.help = shown.pipeline, preset.name, preset.help
 
 
+def _draw_seeds(layout, view: SeedsView) -> None:
+    """A box: what is drawn, how far, then each seed's pictures with the button that takes it."""
+    box = layout.box()
+    row = box.row()
+    row.label(text=view.title, icon="IMAGE_REFERENCE")
+    row.operator("dreamlift.drop_preview", text="", icon="X", emboss=False)
+    if view.line:
+        box.progress(factor=view.fraction, type="BAR", text=view.line)
+    if view.problem is not None:
+        draw_card(box, view.problem)
+        return
+    draw_notes(box, view.notes)
+    for seed, icons in view.rows:
+        if not icons:
+            continue
+        column = box.column(align=True)
+        row = column.row(align=True)
+        for icon in icons:
+            row.template_icon(icon_value=icon, scale=SEED_SCALE)
+        use = column.row()
+        use.enabled = view.can_use
+        use.operator("dreamlift.use_seed", text=f"Seed {seed}", icon="PLAY").seed = seed
+
+
 def _draw_options(layout, fields, shown: Snapshot) -> None:
     column = layout.column()
     column.use_property_split = True
@@ -85,6 +112,8 @@ def _draw_options(layout, fields, shown: Snapshot) -> None:
     row = column.row(align=True)
     row.prop(fields, "seed")
     row.prop(fields, "keep_seed", text="", icon="LOCKED" if fields.keep_seed else "UNLOCKED")
+    if shown.can_preview:
+        column.operator("dreamlift.preview_seeds", icon="IMAGE_REFERENCE")
     for setting in shown.settings:
         item = fields.settings.get(setting.key)
         if item is not None and setting.key != SIZE_KEY:

@@ -130,6 +130,16 @@ def next_seed(fields: DREAMLIFT_PG_scene) -> int:
     return fields.seed
 
 
+def preview_seeds(fields: DREAMLIFT_PG_scene, count: int) -> tuple[int, ...]:
+    """Different seeds to look at: the kept one first where its lock is closed, the others new."""
+    seeds = [fields.seed] if fields.keep_seed else []
+    while len(seeds) < count:
+        seed = random_seed()
+        if seed not in seeds:
+            seeds.append(seed)
+    return tuple(seeds)
+
+
 def random_seed() -> int:
     """Any seed that the panel's field can hold."""
     return random.randrange(1 << 31)

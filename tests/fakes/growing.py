@@ -24,6 +24,7 @@ from dreamlift.pipelines.context import (
     Provenance,
     Request,
     RequestError,
+    SeedViews,
     StagePlan,
     Stop,
     Stopped,
@@ -31,6 +32,7 @@ from dreamlift.pipelines.context import (
 )
 
 STEP_SECONDS = 0.1
+SIDES = ("front", "right", "back", "left")
 PREVIEW_STEPS = 4
 RED, CREAM = np.array([0.72, 0.10, 0.08]), np.array([0.90, 0.84, 0.70])
 # Radius and height of a mushroom's outline from the tip of the cap to the foot.
@@ -93,6 +95,22 @@ class GrowingPipeline:
         context.progress(Progress("asset", 1, 2, 0, 1, 0.5))
         return asset(request, time.monotonic() - started)
 
+    def sample_views(self, request: Request, context) -> SeedViews:
+        """Each seed's mushroom in a colour of its own; the pictures get clearer in about two seconds."""
+        if "that fails" in request.prompt:
+            raise RequestError("out_of_memory", "The pictures do not fit.", "Use another device.")
+        started, steps = time.monotonic(), self._steps(request)
+        for step in range(1, steps + 1):
+            stop = context.should_stop()
+            if stop is not None and stop is not Stop.FINISH:
+                raise Stopped(stop)
+            context.progress(Progress("views", 0, 1, step, steps, (steps - step) * STEP_SECONDS))
+            images = seed_pictures(request.seeds, step / steps)
+            if step % PREVIEW_STEPS == 0 or step == steps:
+                context.publish(ViewsPreview(images.reshape(-1, *images.shape[2:]), SIDES, request.seeds))
+            time.sleep(STEP_SECONDS)
+        return SeedViews(images, SIDES, request.seeds, provenance(request, time.monotonic() - started))
+
 
 def preview(grown: float, triangles: int = 4000) -> MeshPreview:
     """The object at one moment. `grown` is 0 to 1; the number of triangles changes with it, as a real one's does."""
@@ -150,7 +168,19 @@ def views(grown: float, size: int = 96) -> ViewsPreview:
         picture = np.where(stem[..., None], CREAM * light, picture)
         picture = np.where(inside[..., None], RED * light, picture)
         pictures.append((picture * 255).astype(np.uint8))
-    return ViewsPreview(np.stack(pictures), ("front", "right", "back", "left"))
+    return ViewsPreview(np.stack(pictures), SIDES)
+
+
+def seed_pictures(seeds: tuple[int, ...], clear: float) -> np.ndarray:
+    """(S, 4, 96, 96, 3): the mushroom tinted by its seed, out of noise as `clear` goes from 0 to 1."""
+    rows = []
+    for seed in seeds:
+        chance = np.random.default_rng(seed)
+        tint = 0.4 + 0.6 * chance.random(3)
+        pictures = views(0.4 + 0.6 * chance.random()).images * tint
+        noise = chance.integers(0, 256, pictures.shape)
+        rows.append(clear * pictures + (1 - clear) * noise)
+    return np.stack(rows).astype(np.uint8)
 
 
 def asset(request: Request, seconds: float) -> Asset:
@@ -167,7 +197,13 @@ def asset(request: Request, seconds: float) -> Asset:
     )
     texture = np.zeros((64, 64, 3), np.uint8)
     texture[:, :32], texture[:, 32:] = (RED * 255).astype(np.uint8), (CREAM * 255).astype(np.uint8)
-    provenance = Provenance(
+    about = provenance(request, seconds)
+    return Asset(vertices.astype(np.float32), faces, uvs.astype(np.float32), texture, about)
+
+
+def provenance(request: Request, seconds: float) -> Provenance:
+    """That nothing made it."""
+    return Provenance(
         pipeline=request.pipeline,
         preset=request.preset,
         prompt=request.prompt,
@@ -179,11 +215,14 @@ def asset(request: Request, seconds: float) -> Asset:
         dreamlift="0",
         seconds=seconds,
     )
-    return Asset(vertices.astype(np.float32), faces, uvs.astype(np.float32), texture, provenance)
 
 
-def save(finished: Asset, folder: Path) -> None:
-    """The GLB alone: a contact sheet would need the renderer."""
+def save(finished: Asset | SeedViews, folder: Path) -> None:
+    """The GLB alone, because a contact sheet would need the renderer; or the views as the real worker writes them."""
+    if isinstance(finished, SeedViews):
+        from dreamlift.workers.results import write_results
+
+        return write_results(finished, folder)
     from dreamlift.assets.glb import write_glb
 
     write_glb(finished, folder / "asset.glb")

@@ -13,8 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from dreamlift.pipelines.context import MeshPreview, Progress, RequestError, StagePlan, Stop, Stopped, ViewsPreview
+from dreamlift.pipelines.context import (
+    MeshPreview,
+    Progress,
+    Provenance,
+    RequestError,
+    SeedViews,
+    StagePlan,
+    Stop,
+    Stopped,
+    ViewsPreview,
+)
 from dreamlift.workers.main import WorkerParts, run_worker
+from dreamlift.workers.results import write_results
 
 FAN = 12
 
@@ -87,9 +98,29 @@ class ScriptedPipeline:
         note("done", request.prompt)
         return request.prompt
 
+    def sample_views(self, request, context):
+        """As many steps; one grey picture a side, the seed's own grey."""
+        words = script(request.prompt)
+        steps = int(words.get("steps", 5))
+        images = np.zeros((len(request.seeds), 2, 8, 8, 3), np.uint8)
+        for row, seed in enumerate(request.seeds):
+            images[row] = seed % 256
+        for step in range(steps):
+            context.progress(Progress("views", 0, 1, step, steps, float(steps - step)))
+            context.publish(ViewsPreview(images.reshape(-1, 8, 8, 3), ("front", "back"), request.seeds))
+            wish = context.should_stop()
+            if wish not in (None, Stop.FINISH):
+                raise Stopped(wish)
+            time.sleep(float(words.get("pause", 0.01)))
+        about = Provenance("mvdream", "mini", request.prompt, "", request.seeds[0], "none", "CC0-1.0", True, "0", 1.0)
+        return SeedViews(images, ("front", "back"), request.seeds, about)
+
 
 def save(result, folder: Path) -> None:
-    """The prompt as the GLB's bytes."""
+    """The prompt as the GLB's bytes; views as the real worker writes them."""
+    if isinstance(result, SeedViews):
+        write_results(result, folder)
+        return
     (folder / "asset.glb").write_bytes(result.encode() * 1000)
     (folder / "provenance.json").write_text(json.dumps({"prompt": result}))
 

@@ -45,4 +45,5 @@ def test_each_view_becomes_a_file_of_its_own_with_no_name_from_outside(tmp_path)
     paths = write_views(shown, tmp_path)
     assert [path.name for path in paths[:4]] == ["seed-3-front.png", "seed-3-up.png", "seed-3-20.png", "seed-3-3.png"]
     assert all(path.parent == tmp_path for path in paths) and len(set(paths)) == 8
-    np.testing.assert_array_equal(np.asarray(Image.open(paths[5])), shown.images[1, 1])
+    with Image.open(paths[5]) as image:
+        np.testing.assert_array_equal(np.asarray(image), shown.images[1, 1])

@@ -14,6 +14,7 @@ from blender_addon.protocol.states import JobState
 PIPELINE = messages.Pipeline(
     name="mvdream",
     label="MVDream",
+    view_names=("front", "back"),
     presets=(messages.Preset(name="mini", label="Mini", seconds=40.0), messages.Preset(name="full", label="Full")),
     settings=(
         messages.Setting(key="steps", label="Steps", type="int", defaults={"mini": 300}, low=10, high=1000),
@@ -40,6 +41,7 @@ class ScriptedServer:
         if port:
             self.socket.bind(f"tcp://127.0.0.1:{port}")
         self.run = run
+        self.pipeline = PIPELINE
         self.known: list[bytes] = []
         self.commands: list[tuple[str, str]] = []  # (type, job)
         self.jobs: list[messages.JobSummary] = []
@@ -97,7 +99,7 @@ class ScriptedServer:
                     server="scripted",
                     server_run=self.run,
                     version=1,
-                    pipelines=(PIPELINE,),
+                    pipelines=(self.pipeline,),
                     devices=(device,),
                     limits=messages.ServerLimits(),
                 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import zmq
-from blender_addon.protocol import messages
+from blender_addon.protocol import messages, view_grid
 from blender_addon.protocol.connection_file import ConnectionFile, format_connection
 from blender_addon.protocol.pairing import Endpoint
 from blender_addon.protocol.states import JobState
@@ -240,3 +241,125 @@ def test_the_forecast_says_time_device_and_turn(session, server):
     assert build(session, around()).forecast == "40 s · CPU · starts at once"
     submitted(session, server)
     assert build(session, around()).forecast == "40 s · CPU · 2nd in line"
+
+
+# -- preview of seeds ------------------------------------------------------------------------------
+
+
+def previewing(session, server, seeds=(3, 7)) -> Job:
+    until(lambda: session.link is Link.ONLINE, session, server)
+    request = messages.JobRequest(prompt="a red mushroom", goal="views", seeds=seeds)
+    job = Job("", "Red mushroom", request)
+    session.preview_seeds(job)
+    until(lambda: job.id and ("subscribe", job.id) in server.commands, session, server)
+    return job
+
+
+def seed_pictures(seeds, shade=50, serial=1) -> messages.Views:
+    images = np.full((len(seeds) * 2, 4, 4, 3), shade, np.uint8)
+    return messages.Views(serial=serial, names=("front", "back"), seeds=seeds, images=images)
+
+
+def test_a_preview_of_seeds_is_no_row_of_the_list_and_nothing_that_runs(session, server):
+    job = previewing(session, server)
+    server.push(messages.State(state=JobState.RUNNING), job.id, 1)
+    until(lambda: job.state is JobState.RUNNING, session, server)
+    shown = build(session, around(seed_icons={3: (1, 2)}))
+    assert shown.rows == () and shown.running is None
+    assert shown.seeds.rows == ((3, (1, 2)), (7, ())) and shown.seeds.can_use and shown.seeds.line
+    assert shown.can_generate, "an object can be asked for meanwhile"
+
+
+def test_pictures_arrive_and_the_finished_ones_are_fetched_and_taken_off_the_server(session, server):
+    job = previewing(session, server)
+    server.push(messages.State(state=JobState.RUNNING), job.id, 1)
+    server.push(seed_pictures((3, 7)), job.id)
+    until(lambda: session.waits(job.id, "views"), session, server)
+    session.preview.take(session.take_views(job.id))
+    assert session.preview.fresh and session.waits_for_blender()
+    images = np.full((2, 2, 4, 4, 3), 99, np.uint8)
+    artifact = server.add_blob(view_grid.pack_views(images), "views.npy")
+    server.push(messages.State(state=JobState.FINISHED, artifacts=(artifact,)), job.id, 2)
+    until(lambda: session.preview.complete, session, server)
+    assert session.preview.rows()[1][1][0].max() == 99 and session.results() == []
+    until(lambda: ("remove", job.id) in server.commands, session, server)
+    assert session.book.get(job.id) is None
+    assert build(session, around()).seeds.line == ""
+
+
+def test_a_damaged_file_of_pictures_is_said(session, server):
+    job = previewing(session, server)
+    artifact = server.add_blob(b"no pictures", "views.npy")
+    server.push(messages.State(state=JobState.FINISHED, artifacts=(artifact,)), job.id, 1)
+    until(lambda: job.problem is not None, session, server)
+    assert build(session, around()).seeds.problem.title == "Unreadable result"
+
+
+def test_a_preview_that_fails_says_why_in_its_box(session, server):
+    job = previewing(session, server)
+    problem = messages.Problem(code="unknown_words", what="The model does not know it.", remedy="Use other words.")
+    server.push(messages.State(state=JobState.FAILED, problem=problem), job.id, 1)
+    until(lambda: job.state is JobState.FAILED, session, server)
+    assert build(session, around()).seeds.problem.title == "Unknown words"
+    assert session.take_ended() == [], "nothing of it is in the scene"
+
+
+def test_a_preview_put_away_is_cancelled_and_then_removed(session, server):
+    job = previewing(session, server)
+    session.drop_preview()
+    until(lambda: ("cancel", job.id) in server.commands, session, server)
+    assert build(session, around()).seeds is None
+    server.push(messages.State(state=JobState.CANCELLED), job.id, 1)
+    until(lambda: ("remove", job.id) in server.commands, session, server)
+    assert session.book.get(job.id) is None
+
+
+def test_one_put_away_before_the_server_answered_is_cancelled_when_it_does(session, server):
+    until(lambda: session.link is Link.ONLINE, session, server)
+    job = Job("", "Red mushroom", messages.JobRequest(goal="views", seeds=(1,)))
+    session.preview_seeds(job)
+    session.drop_preview()
+    until(lambda: ("cancel", job.id) in server.commands, session, server)
+
+
+def test_a_second_preview_takes_the_place_of_the_first(session, server):
+    first = previewing(session, server)
+    second = previewing(session, server, (8, 9))
+    until(lambda: ("cancel", first.id) in server.commands, session, server)
+    assert session.preview.job is second and [seed for seed, _ in session.preview.rows()] == [8, 9]
+
+
+def test_a_refused_preview_leaves_no_box_and_says_why(session, server):
+    server.refuse["submit"] = messages.Error(code="no_views", what="It cannot.", remedy="Use another.")
+    until(lambda: session.link is Link.ONLINE, session, server)
+    session.preview_seeds(Job("", "Red mushroom", messages.JobRequest(goal="views", seeds=(1,))))
+    until(lambda: session.refused is not None, session, server)
+    assert session.preview is None and build(session, around()).card.title == "No views"
+
+
+def test_another_file_or_server_has_no_use_for_the_pictures(session, server):
+    previewing(session, server)
+    session.open_file("")
+    assert session.preview is None
+    previewing(session, server)
+    session.use_server("This Computer")
+    assert session.preview is None
+
+
+def test_a_preview_that_the_server_forgot_is_given_up(session, server):
+    job = previewing(session, server)
+    server.jobs.clear()
+    server.known.clear()
+    server.run = "f" * 32
+    until(lambda: job.state is JobState.FAILED, session, server, seconds=15)
+    assert build(session, around()).seeds.problem.title == "Unknown job"
+
+
+def test_seeds_are_offered_only_where_the_model_can_draw_them(session, server):
+    until(lambda: session.link is Link.ONLINE, session, server)
+    assert build(session, around()).can_preview
+    server.pipeline = replace(server.pipeline, view_names=())
+    server.known.clear()
+    server.run = "e" * 32
+    until(lambda: not session.welcome.pipelines[0].view_names, session, server, seconds=15)
+    assert not build(session, around()).can_preview

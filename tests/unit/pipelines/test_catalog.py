@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
-from dreamlift.pipelines.catalog import PIPELINES, check, load
+from dreamlift.pipelines.catalog import MOST_SEEDS, PIPELINES, check, check_images, check_views, load
 from dreamlift.pipelines.context import RequestError
 from dreamlift.protocol import messages
 
@@ -65,6 +65,59 @@ def test_a_value_out_of_range_comes_back_with_the_nearest_one():
     with pytest.raises(RequestError) as caught:
         check("mvdream", "mini", {"steps": 1})
     check("mvdream", "mini", caught.value.suggestion)
+
+
+# What later pipelines will look like: one that starts from a picture, with an orbit, and one that draws no views.
+ORBIT = replace(PIPELINES["mvdream"], name="orbit", image_roles=("reference",), view_names=tuple("0123456789abcdefgh"))
+BLIND = replace(PIPELINES["mvdream"], name="blind", view_names=())
+MORE = {**PIPELINES, "orbit": ORBIT, "blind": BLIND}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("sculpt", "mini", {}, (1,)), "unknown_pipeline"),
+        (("mvdream", "huge", {}, (1,)), "unknown_preset"),
+        (("blind", "mini", {}, (1,)), "no_views"),
+        (("mvdream", "mini", {"steps": 300}, (1,)), "unknown_setting"),
+        (("mvdream", "mini", {}, ()), "bad_seeds"),
+        (("mvdream", "mini", {}, (1, 1)), "bad_seeds"),
+        (("mvdream", "mini", {}, range(MOST_SEEDS + 1)), "bad_seeds"),
+    ],
+)
+def test_a_request_for_views_that_cannot_run_is_refused(arguments, code):
+    with pytest.raises(RequestError) as caught:
+        check_views(*arguments, MORE)
+    assert caught.value.code == code
+    assert caught.value.what.endswith(".") and caught.value.remedy.endswith(".")
+
+
+def test_the_seeds_of_a_request_and_the_names_of_an_orbit_fit_the_wire():
+    check_views("orbit", "mini", {}, range(MOST_SEEDS), MORE)
+    for name, pipeline in MORE.items():
+        body = {"name": name, "label": "x", "presets": [], "settings": [], "view_names": pipeline.view_names}
+        assert messages.Pipeline.from_body(body).view_names == pipeline.view_names
+    assert len(messages.JobRequest.from_body({"goal": "views", "seeds": list(range(MOST_SEEDS))}).seeds) == MOST_SEEDS
+
+
+def test_a_picture_goes_only_to_a_pipeline_that_takes_it():
+    check_images("orbit", ["reference"], MORE)
+    check_images("mvdream", [], MORE)
+    for arguments, code in (
+        (("mvdream", ["reference"]), "no_image"),
+        (("orbit", ["style"]), "no_image"),
+        (("orbit", []), "missing_image"),
+    ):
+        with pytest.raises(RequestError) as caught:
+            check_images(*arguments, MORE)
+        assert caught.value.code == code and caught.value.remedy
+    with pytest.raises(RequestError, match=r"orbit \(reference\)"):
+        check_images("mvdream", ["reference"], MORE)
+
+
+def test_every_pipeline_that_names_views_can_draw_them():
+    for name, pipeline in PIPELINES.items():
+        assert bool(pipeline.view_names) == hasattr(load(name), "sample_views")
 
 
 def test_a_name_that_is_not_in_the_catalog_is_never_imported():

@@ -14,7 +14,7 @@ from live_service import LiveService
 
 from dreamlift.client.finding import ClientError, find_server
 from dreamlift.client.session import Client, open_socket
-from dreamlift.protocol import codec, events, limits, messages
+from dreamlift.protocol import codec, events, limits, messages, view_grid
 from dreamlift.protocol.errors import ProtocolError
 from dreamlift.protocol.messages import JobRequest
 from dreamlift.protocol.pairing import Endpoint, format_pairing
@@ -79,6 +79,51 @@ def test_a_job_runs_and_its_artifacts_arrive(client, tmp_path):
     assert (tmp_path / "a.glb").read_bytes() == prompt.encode() * 1000
     assert client.refresh().pipelines[0].presets[0].seconds > 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.glb"]
+
+
+def test_a_job_for_views_shows_its_seeds_leaves_pictures_and_is_no_measured_run(client, tmp_path):
+    before = client.refresh().pipelines[0].presets[0].seconds
+    assert client.welcome.pipelines[0].view_names == ("front", "right", "back", "left")
+    request = JobRequest(prompt="steps=40 views", goal="views", seeds=(3, 2**62))
+    job = client.submit(request, watch=True)
+    shown = []
+    for event in client.follow(job, previews=True):
+        if isinstance(event, events.PreviewWaiting):
+            shown.append(client.preview(job, event.kind))
+    summary = client.job(job)
+    assert summary.state is JobState.FINISHED and summary.request == request
+    files = {artifact.name: artifact for artifact in summary.artifacts}
+    assert set(files) == {"views.npy", "contact_sheet.png", "provenance.json"}
+    assert shown and all(preview.TYPE == "views" and preview.seeds == request.seeds for preview in shown)
+    assert all(len(preview.images) == 2 * len(preview.names) for preview in shown)
+    client.download(files["views.npy"], tmp_path / "views.npy")
+    images = view_grid.unpack_views((tmp_path / "views.npy").read_bytes())
+    assert images.shape == (2, 2, 8, 8, 3) and images[0].max() == 3
+    assert client.refresh().pipelines[0].presets[0].seconds == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"seeds": ()}, "bad_seeds"),
+        ({"seeds": (4, 4)}, "bad_seeds"),
+        ({"settings": {"steps": 50}}, "unknown_setting"),
+        ({"images": {"reference": "ab" * 32}}, "no_image"),
+    ],
+)
+def test_a_request_for_views_that_cannot_run_is_refused_at_once(client, changes, code):
+    with pytest.raises(ProtocolError) as caught:
+        client.submit(JobRequest(**{"goal": "views", "seeds": (1, 2), **changes}))
+    assert caught.value.code == code
+
+
+def test_a_job_for_views_is_cancelled_like_any_other(client):
+    job = client.submit(JobRequest(prompt="steps=2000 views", goal="views", seeds=(1,)))
+    for event in client.follow(job):
+        if isinstance(event, events.JobChanged) and event.state.state is JobState.RUNNING:
+            client.cancel(job)
+    summary = client.job(job)
+    assert summary.state is JobState.CANCELLED and not summary.artifacts
 
 
 def test_a_job_says_that_it_is_loading_before_its_pipeline_says_anything(client):
