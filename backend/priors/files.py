@@ -7,6 +7,7 @@ Imports no torch before it reads tensors, so that the model store and the comman
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import pickletools
@@ -46,6 +47,7 @@ __all__ = [
     "WeightsError",
     "WebPage",
     "WrongFamily",
+    "check_content",
     "check_family",
     "check_whole",
     "family_of",
@@ -141,10 +143,15 @@ def check_whole(path: Path) -> None:
         _say_missing(path)
     if path.is_dir():
         raise NotWeights(path, f"{path} is a folder, and one file is wanted here.", "Name the weight file in it.")
-    size = path.stat().st_size
     if path.name.endswith(PARTIAL_SUFFIXES):
-        what = f"{path} is a download that has not finished ({size} bytes so far)."
+        what = f"{path} is a download that has not finished ({path.stat().st_size} bytes so far)."
         raise UnfinishedDownload(path, what, "Let it finish, or run `dreamlift models pull` to go on.")
+    check_content(path)
+
+
+def check_content(path: Path) -> None:
+    """As `check_whole` for a file that is there, whatever it is called; for what was just downloaded."""
+    size = path.stat().st_size
     if size == 0:
         raise EmptyWeights(path, f"{path} is empty (0 bytes).", _DOWNLOAD)
     with path.open("rb") as file:
@@ -167,9 +174,9 @@ def _say_missing(path: Path) -> None:
                 path, f"{path} is a git-annex link whose content is not here.", "Run `git annex get` for it."
             )
         raise MissingWeights(path, f"{path} is a link to {target}, which is not there.", "Download the file again.")
-    for suffix in PARTIAL_SUFFIXES:
-        partial = path.with_name(path.name + suffix)
-        if partial.exists():
+    beside = path.parent.glob(f"{glob.escape(path.name)}*") if path.parent.is_dir() else ()
+    for partial in beside:
+        if partial.name.endswith(PARTIAL_SUFFIXES):
             what = f"{path} is not there; {partial.name} beside it is a download that has not finished."
             raise UnfinishedDownload(path, what, "Let it finish, or run `dreamlift models pull` to go on.")
     raise MissingWeights(

@@ -22,7 +22,8 @@ BASICS = {"dreamlift", "pipelines.context"}
 ARROWS = {
     "protocol": set(),
     **{room: TOOLS | BASICS for room in TOOLS},
-    "pipelines": TOOLS | BASICS,
+    "models": BASICS | {"priors", "protocol.connection_file"},
+    "pipelines": TOOLS | BASICS | {"models"},
     "training": TOOLS | BASICS,
     "evaluation": TOOLS | BASICS | {"pipelines", "training"},
     "workers": BASICS | {"pipelines", "protocol", "assets", "threads", "checkpoints"},
