@@ -136,6 +136,11 @@ class Session:
         self.submit(job)
         self.preview = SeedPreview(job)
 
+    def settle_preview(self) -> None:
+        """The artist has chosen: the pictures stay as they are, and the worker is free for the object."""
+        if self.preview is not None and self.preview.job.id and self.preview.job.is_active:
+            self.ask(messages.Finish(), self.preview.job)
+
     def drop_preview(self) -> None:
         """Put the pictures away and stop drawing them."""
         if self.preview is not None:
@@ -424,10 +429,10 @@ class Session:
                     happened += test.connection.tick(now)  # the loop goes on over what this found
                 elif isinstance(event, events.Answered) and event.id == test.ping_id:
                     self._end_test(test, True, _described(test, (time.perf_counter() - test.pinged) * 1000))
-            if test.ok is None and test.connection.link in (Link.INCOMPATIBLE, Link.BAD_ADDRESS):
+            if test.ok is None and test.connection.link in (Link.INCOMPATIBLE, Link.BAD_ADDRESS, Link.REFUSED):
                 self._end_test(test, False, test.connection.error)
             elif test.ok is None and now - test.started > TEST_SECONDS:
-                self._end_test(test, False, "No answer")
+                self._end_test(test, False, test.connection.why_not() or "Nobody says where this server is.")
 
     def _end_test(self, test: ServerTest, ok: bool, text: str) -> None:
         test.ok, test.text = ok, text

@@ -242,6 +242,9 @@ def _card(session: Session, around: Surroundings) -> Card | None:
     link, here = session.link, session.servers.in_use == THIS_COMPUTER
     if link is Link.ONLINE:
         return None
+    if link in _UNUSABLE:  # before what the backend's process does: that may be the server that does not fit
+        lines = words.wrap(session.connection.error, lines=6)
+        return Card(_UNUSABLE[link], tuple(lines), (_RETRY, _SERVERS), "ERROR", alert=True)
     if here and around.backend is BackendState.ENDED:
         lines = words.wrap(f"The backend stopped: {around.backend_words or 'it said nothing'}")
         buttons = (_START, Button("dreamlift.show_log", "Show Log", "TEXT"))
@@ -251,9 +254,6 @@ def _card(session: Session, around: Surroundings) -> Card | None:
             lines = words.wrap("The backend runs but does not answer yet.")
             return Card("No answer", tuple(lines), (Button("dreamlift.show_log", "Show Log", "TEXT"),), "ERROR")
         return Card("Starting the backend", ("This takes a few seconds.",), (), "TIME")
-    if link is Link.BAD_ADDRESS or link is Link.INCOMPATIBLE:
-        title = "Cannot use this server" if link is Link.BAD_ADDRESS else "Versions do not fit"
-        return Card(title, tuple(words.wrap(session.connection.error)), (_RETRY, _SERVERS), "ERROR", alert=True)
     if link is Link.LOST:
         lines = words.wrap("The server does not answer. Trying again; nothing is lost.")
         return Card("Connection lost", tuple(lines), (_START, _SERVERS) if here else (_RETRY, _SERVERS), "ERROR", True)
@@ -262,6 +262,11 @@ def _card(session: Session, around: Surroundings) -> Card | None:
     return _first_run_card(around) if here else _unreachable_card(session)
 
 
+_UNUSABLE = {
+    Link.BAD_ADDRESS: "Cannot use this server",
+    Link.INCOMPATIBLE: "Versions do not fit",
+    Link.REFUSED: "Not let in",
+}
 _START = Button("dreamlift.start_backend", "Start Backend", "PLAY")
 _RETRY = Button("dreamlift.try_again", "Try Again", "FILE_REFRESH")
 _SERVERS = Button("dreamlift.show_servers", "Servers", "PREFERENCES")
@@ -289,7 +294,7 @@ _START_HERE = Button("dreamlift.start_backend", "Use This Computer", "PLAY")
 
 
 def _unreachable_card(session: Session) -> Card:
-    lines = words.wrap(f"{session.servers.in_use} does not answer. Is `dreamlift serve` running there?")
+    lines = words.wrap(session.connection.why_not() or f"{session.servers.in_use} does not answer.", lines=6)
     return Card("Server not reachable", tuple(lines), (_RETRY, _SERVERS), "ERROR", alert=True)
 
 

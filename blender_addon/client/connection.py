@@ -83,9 +83,8 @@ class Connection:
         for event in happened:
             self._note(event)
         if any(isinstance(event, events.ServerGone) for event in happened):
-            self._open(
-                self._endpoint, now
-            )  # a new handshake tells whether it is away or has taken this key off its list
+            # A new handshake tells whether the server is away or no longer lets this key in.
+            self._open(self._endpoint, now)
         self._look_at_handshake()
         return happened
 

@@ -131,6 +131,7 @@ class DREAMLIFT_OT_use_seed(bpy.types.Operator):
         alike = (shown.pipeline, shown.preset) == (drawn.pipeline, drawn.preset)
         settings = scene_settings.values(fields, shown.settings, shown.preset) if alike else {}
         fields.seed, fields.keep_seed = self.seed, True
+        app.session.settle_preview()
         return _make(self, context, preview.chosen(self.seed, settings))
 
 

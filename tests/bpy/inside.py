@@ -9,6 +9,7 @@ run without a window, so `wait` calls the pump's tick. Writes {scenario: "" or t
 import inspect
 import json
 import logging
+import os
 import sys
 import time
 import traceback
@@ -83,6 +84,28 @@ def free_the_worker():
     """After a failed scenario: its jobs must not hold up the next one."""
     for job in unfinished_jobs():
         end(job)
+
+
+def preview_seeds(prompt, **fields):
+    """Press Preview Seeds; returns the preview."""
+    scene = bpy.context.scene.dreamlift
+    scene.prompt = prompt
+    for name, value in fields.items():
+        setattr(scene, name, value)
+    assert bpy.ops.dreamlift.preview_seeds() == {"FINISHED"}
+    return app().session.preview
+
+
+def all_shown():
+    """Whether every seed has its four pictures in the panel."""
+    shown, preview = app().snapshot.seeds, app().session.preview
+    if shown is None or tuple(seed for seed, _ in shown.rows) != preview.job.request.seeds:
+        return False  # the panel still draws the one before
+    return all(len(icons) == 4 for _, icons in shown.rows)
+
+
+def no_preview_on_the_server():
+    return not [job for job in app().session.book if job.is_preview]
 
 
 # -- scenarios -------------------------------------------------------------------------------------
@@ -324,6 +347,69 @@ def two_jobs_wait_their_turn_and_both_end():
     assert live_object(first) is not live_object(second)
 
 
+def seeds_are_looked_at_and_one_of_them_starts_the_job():
+    fresh_file()
+    before = [len(bpy.data.objects), len(bpy.data.images), len(bpy.data.meshes)]
+    preview = preview_seeds("a red mushroom in 4 s", keep_seed=True, seed=77)
+    seeds = preview.job.request.seeds
+    assert seeds[0] == 77 and len(set(seeds)) == 4, seeds
+    wait(all_shown, what="the first pictures")
+    assert not preview.complete and app().snapshot.running is None
+    assert preview.job.id not in [row.job_id for row in app().snapshot.rows]
+    first = preview.pictures[77].copy()
+    wait(lambda: preview.complete and app().snapshot.seeds.line == "", what="the finished pictures")
+    assert (preview.pictures[77] != first).any(), "they got clearer"
+    assert [len(bpy.data.objects), len(bpy.data.images), len(bpy.data.meshes)] == before
+    wait(no_preview_on_the_server, what="its removal from the server")
+    bpy.context.scene.dreamlift.prompt = "something else"
+    chosen = seeds[2]
+    assert bpy.ops.dreamlift.use_seed(seed=chosen) == {"FINISHED"}
+    job = newest_job()
+    request, fields = job.request, bpy.context.scene.dreamlift
+    assert (request.goal, request.seed, request.prompt) == ("object", chosen, "a red mushroom in 4 s"), request
+    assert fields.seed == chosen and fields.keep_seed
+    wait(lambda: job.committed, what="the commit")
+    assert str(live_object(job)["dreamlift_seed"]) == str(chosen)
+    assert app().snapshot.seeds is not None, "another one can be chosen"
+    bpy.ops.dreamlift.drop_preview()
+    wait(lambda: app().snapshot.seeds is None and not app().seed_icons, what="the end of the pictures")
+    assert bpy.ops.dreamlift.use_seed(seed=chosen) == {"CANCELLED"}
+
+
+def a_seed_chosen_while_the_pictures_form_does_not_wait_for_them():
+    fresh_file()
+    preview = preview_seeds("a red mushroom in 40 s", keep_seed=False)
+    wait(all_shown, what="the first pictures")
+    chosen = preview.job.request.seeds[1]
+    bpy.ops.dreamlift.use_seed(seed=chosen)
+    job = newest_job()
+    wait(lambda: preview.complete, 15, "the pictures as they are")
+    wait(lambda: grown(job), 15, "the object")
+    end(job)
+    bpy.ops.dreamlift.drop_preview()
+
+
+def a_preview_is_cancelled_by_closing_it():
+    fresh_file()
+    preview = preview_seeds("a red mushroom in 40 s")
+    wait(all_shown, what="the first pictures")
+    bpy.ops.dreamlift.drop_preview()
+    wait(no_preview_on_the_server, 15, "the end on the server")
+    assert preview.job.state.value == "cancelled", preview.job.state
+
+
+def a_preview_that_fails_says_so_in_its_box():
+    fresh_file()
+    preview_seeds("a thing that fails")
+    wait(lambda: app().snapshot.seeds and app().snapshot.seeds.problem, what="the failure")
+    assert app().snapshot.seeds.problem.title == "Out of memory"
+    assert preview_seeds("a red mushroom in 40 s").job.problem is None, "the next one takes its place"
+    wait(all_shown, what="its pictures")
+    fresh_file()
+    wait(lambda: app().snapshot.seeds is None, what="another file has none")
+    wait(no_preview_on_the_server, 15, "the end on the server")
+
+
 def no_python_thread_is_started():
     assert not other_threads(), other_threads()
 
@@ -333,6 +419,7 @@ def nothing_was_warned_about():
 
 
 HELPERS = {free_the_worker, wait, online, fresh_file, generate, grown, end}
+HELPERS |= {preview_seeds, all_shown, no_preview_on_the_server}
 SCENARIOS = [
     each
     for each in list(globals().values())
@@ -351,7 +438,10 @@ def main():
     ours = [str(each.message) for each in caught if "dreamlift" in str(each.filename)]
     assert not ours, ours
     folder = Path(report).parent
+    chosen = os.environ.get("DREAMLIFT_TEST_ONLY", "").split(",")
     for scenario in SCENARIOS:
+        if not any(word in scenario.__name__ for word in chosen):
+            continue
         started = time.monotonic()
         try:
             scenario(folder) if scenario.__code__.co_argcount else scenario()

@@ -102,12 +102,14 @@ class GrowingPipeline:
         started, steps = time.monotonic(), self._steps(request)
         for step in range(1, steps + 1):
             stop = context.should_stop()
-            if stop is not None and stop is not Stop.FINISH:
+            if stop in (Stop.CANCEL, Stop.PAUSE):
                 raise Stopped(stop)
             context.progress(Progress("views", 0, 1, step, steps, (steps - step) * STEP_SECONDS))
             images = seed_pictures(request.seeds, step / steps)
             if step % PREVIEW_STEPS == 0 or step == steps:
                 context.publish(ViewsPreview(images.reshape(-1, *images.shape[2:]), SIDES, request.seeds))
+            if stop is Stop.FINISH:
+                break
             time.sleep(STEP_SECONDS)
         return SeedViews(images, SIDES, request.seeds, provenance(request, time.monotonic() - started))
 

@@ -172,6 +172,42 @@ def an_object_grows_where_the_cursor_is():
     yield from shot("finished")
 
 
+def seeds_are_looked_at_undo_leaves_them_and_one_starts_the_job():
+    yield from fresh_file()
+    fields = bpy.context.scene.dreamlift
+    fields.prompt = "A red mushroom in 6 s"
+    assert press(bpy.ops.dreamlift.preview_seeds) == {"FINISHED"}
+    preview = app().session.preview
+
+    def icons():
+        shown = app().snapshot.seeds
+        ours = shown is not None and tuple(seed for seed, _ in shown.rows) == preview.job.request.seeds
+        return [icon for _, row in shown.rows for icon in row] if ours else []
+
+    yield from until(lambda: len(icons()) == 16, what="the first pictures")
+    assert len(set(icons())) == 16 and all(icons()), icons()
+    assert not preview.complete
+    yield from shot("seeds_forming")
+    cube = bpy.data.objects["Cube"]
+    for x in (4, 5):
+        cube.location.x = x
+        press(bpy.ops.ed.undo_push, message="Move the cube")
+    press(bpy.ops.ed.undo)
+    assert bpy.data.objects["Cube"].location.x == 4, "the artist's own undo works"
+    yield from pause(0.5)
+    assert app().session.preview is preview and len(icons()) == 16, "and leaves the pictures alone"
+    yield from until(lambda: preview.complete and app().snapshot.seeds.line == "", what="the finished pictures")
+    yield from shot("seeds")
+    chosen = preview.job.request.seeds[2]
+    assert press(bpy.ops.dreamlift.use_seed, seed=chosen) == {"FINISHED"}
+    job = newest_job()
+    yield from until(lambda: job.committed, 90, "the commit")
+    assert job.request.seed == chosen and str(live_object(job)["dreamlift_seed"]) == str(chosen)
+    yield from shot("seed_used")
+    press(bpy.ops.dreamlift.drop_preview)
+    yield from until(lambda: app().snapshot.seeds is None and not app().seed_icons, what="the end of the pictures")
+
+
 def one_undo_step_takes_the_result_back_and_one_brings_it_again():
     yield from fresh_file()
     job = yield from generate("A red mushroom in 3 s")
@@ -350,6 +386,7 @@ SCENARIOS = (
     the_backend_starts_with_one_button,
     it_can_be_stopped_again,
     an_object_grows_where_the_cursor_is,
+    seeds_are_looked_at_undo_leaves_them_and_one_starts_the_job,
     one_undo_step_takes_the_result_back_and_one_brings_it_again,
     undo_while_it_streams_keeps_the_geometry,
     undo_past_its_creation_takes_it_away_and_redo_brings_it_back,

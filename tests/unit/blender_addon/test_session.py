@@ -314,6 +314,13 @@ def test_a_preview_put_away_is_cancelled_and_then_removed(session, server):
     assert session.book.get(job.id) is None
 
 
+def test_choosing_a_seed_early_ends_the_drawing_and_keeps_the_pictures(session, server):
+    job = previewing(session, server)
+    session.settle_preview()
+    until(lambda: ("finish", job.id) in server.commands, session, server)
+    assert session.preview.job is job
+
+
 def test_one_put_away_before_the_server_answered_is_cancelled_when_it_does(session, server):
     until(lambda: session.link is Link.ONLINE, session, server)
     job = Job("", "Red mushroom", messages.JobRequest(goal="views", seeds=(1,)))
