@@ -1,12 +1,14 @@
-"""Sizes of the MVDream models: the published ones and the embedded mini one, as plain data.
+"""Sizes of the MVDream and ImageDream models: the published ones and the embedded mini one, as plain data.
 
-Knows numbers only. Sources: checkpoints.md section 1 for the published values, mini.md for the mini ones.
+Knows numbers only. Sources: checkpoints.md sections 1 and 2 for the published values, mini.md for the mini ones.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from . import reference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +22,9 @@ class LatentConfig:
         vae: Arguments of the diffusers autoencoder.
         prediction: "epsilon" or "v_prediction".
         zero_terminal_snr: Whether the noise schedule ends in pure noise.
-        cpu_autocast: Whether a CPU that multiplies bfloat16 in hardware may; published models are kept exact there.
+        fast_on_cpu: Whether a CPU may trade accuracy for speed: bfloat16 where it is in hardware, and channels-last
+            memory, whose group norm is 500 times less exact on nearly constant pictures (docs/log.md). For the mini
+            models; published ones are kept exact there.
         licence: Of the weights.
         commercial_use: Whether the licence allows selling what the weights make.
         notes: Free remarks for people.
@@ -32,7 +36,7 @@ class LatentConfig:
     vae: dict[str, Any]
     prediction: str = "epsilon"
     zero_terminal_snr: bool = False
-    cpu_autocast: bool = False
+    fast_on_cpu: bool = False
     licence: str = "Apache-2.0"
     commercial_use: bool = True
     notes: dict[str, str] = field(default_factory=dict)
@@ -56,6 +60,102 @@ class MVDreamConfig(LatentConfig):
     camera: str = "matrix"
     ray_maps: bool = False
     prompt_suffix: str = ""
+
+    @classmethod
+    def from_reference(cls, yaml: dict[str, Any], *, text: dict[str, Any] | None = None) -> Self:
+        """The configuration that a yaml of MVDream's own code describes.
+
+        Args:
+            yaml: As published, read into a dictionary; its root or its `model`.
+            text: Sizes of the text tower, which the yaml does not hold: `width`, `heads`, `layers`, `vocab_size`,
+                `context_length`. None where the weights come without one.
+
+        Raises:
+            ValueError: The yaml belongs to something else; says what.
+        """
+        params = reference.parameters(yaml)
+        openclip = "OpenCLIP" in params["cond_stage_config"]["target"]
+        base = MVDREAM_SD21 if openclip else MVDREAM_SD15
+        towers = text and reference.text_arguments(text, base.text, dropped=1 if openclip else 0)
+        return replace(
+            base,
+            name="MVDream",
+            image_size=params["first_stage_config"]["params"]["ddconfig"]["resolution"],
+            unet=reference.unet_arguments(params["unet_config"]["params"]),
+            vae=reference.vae_arguments(params["first_stage_config"], params.get("scale_factor", 0.18215)),
+            text=towers,
+            prediction=reference.prediction(params),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageDreamConfig(MVDreamConfig):
+    """Everything that is needed to build one ImageDream model. Further fields: `MVDreamConfig` and `LatentConfig`.
+
+    Args:
+        vision: Arguments of transformers' CLIPVisionConfig. A `projection_dim` of None is taken from the weights.
+        resampler: Arguments of diffusers' IPAdapterPlusImageProjection, which turns image features into tokens.
+        image_weight: How much the image's attention counts beside the text's; the yaml's `ip_weight`.
+        pixel: Whether the image itself stands as a further frame beside the views ("pixel"), or not ("local").
+    """
+
+    vision: dict[str, Any]
+    resampler: dict[str, Any]
+    image_weight: float = 1.0
+    pixel: bool = True
+
+    @classmethod
+    def from_reference(
+        cls,
+        yaml: dict[str, Any],
+        *,
+        text: dict[str, Any] | None = None,
+        vision: dict[str, Any],
+        resampler: dict[str, Any] | None = None,
+        pixel: bool = True,
+    ) -> Self:
+        """The configuration that a yaml of ImageDream's own code describes.
+
+        Args:
+            yaml: As published, read into a dictionary; its root or its `model`.
+            text: Sizes of the text tower, as in `MVDreamConfig.from_reference`.
+            vision: Sizes of the vision tower: `width`, `head_width` (or `heads`), `layers`, `patch_size`, `image_size`.
+            resampler: Sizes of the resampler, which the reference has in its code: `embedding_dim`, `dim`, `dim_head`,
+                `heads`, `depth`, `num_queries`, `ff_mult`. None takes the published ones.
+            pixel: Whether the file is the pixel variant: the two yaml files differ in nothing that tells.
+
+        Raises:
+            ValueError: The yaml belongs to something else; says what.
+        """
+        params = reference.parameters(yaml)
+        unet = params["unet_config"]["params"]
+        if not unet.get("with_ip"):
+            raise ValueError("This yaml has no with_ip: it is MVDream's, not ImageDream's; use MVDreamConfig.")
+        if unet.get("ip_mode") != "local_resample":
+            raise ValueError(f"ip_mode must be 'local_resample', as published; the yaml has {unet.get('ip_mode')!r}.")
+        sizes = {"num_queries": unet.get("ip_dim", 16), **(resampler or {})}
+        return replace(
+            IMAGEDREAM_PIXEL if pixel else IMAGEDREAM_LOCAL,
+            name="ImageDream",
+            image_size=params["vae_config"]["params"]["ddconfig"]["resolution"],
+            unet=reference.unet_arguments(unet),
+            vae=reference.vae_arguments(params["vae_config"], params.get("scale_factor", 0.18215)),
+            text=text and reference.text_arguments(text, MVDREAM_SD21.text, dropped=1),
+            vision=reference.vision_arguments(vision, VIT_H_14),
+            resampler={
+                "embed_dims": sizes.get("embedding_dim", vision["width"]),
+                "output_dims": unet["context_dim"],
+                "hidden_dims": sizes.get("dim", unet["context_dim"]),
+                "depth": sizes.get("depth", 4),
+                "dim_head": sizes.get("dim_head", 64),
+                "heads": sizes.get("heads", 12),
+                "num_queries": sizes["num_queries"],
+                "ffn_ratio": sizes.get("ff_mult", 4),
+            },
+            prediction=reference.prediction(params),
+            image_weight=unet.get("ip_weight", 1.0),
+            pixel=pixel,
+        )
 
 
 def _vae(channels: tuple[int, ...], latents: int, **more) -> dict[str, Any]:
@@ -108,6 +208,65 @@ MVDREAM_SD21 = MVDreamConfig(
     licence="OpenRAIL",
 )
 
+MVDREAM_SD15 = replace(
+    MVDREAM_SD21,
+    name="MVDream sd-v1.5-4view",
+    unet={
+        **MVDREAM_SD21.unet,
+        "cross_attention_dim": 768,
+        "attention_head_dim": 8,  # heads at every level; diffusers misnames it
+        "use_linear_projection": False,
+    },
+    text={  # CLIP ViT-L/14, all its layers
+        **MVDREAM_SD21.text,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "hidden_act": "quick_gelu",
+        "projection_dim": 768,
+        "pad_token_id": 49407,
+    },
+    text_layout="clip",
+)
+
+VIT_H_14 = {  # OpenCLIP's
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 16,
+    "image_size": 224,
+    "patch_size": 14,
+    "projection_dim": 1024,
+    "hidden_act": "gelu",
+}
+
+IMAGEDREAM_PIXEL = ImageDreamConfig(
+    name="ImageDream sd-v2.1-base-4view-ipmv",
+    image_size=256,
+    unet=MVDREAM_SD21.unet,
+    vae=MVDREAM_SD21.vae,
+    text=MVDREAM_SD21.text,
+    vision=VIT_H_14,
+    resampler={
+        "embed_dims": 1280,
+        "output_dims": 1024,
+        "hidden_dims": 1024,
+        "depth": 4,
+        "dim_head": 64,
+        "heads": 12,
+        "num_queries": 16,
+        "ffn_ratio": 4,
+    },
+    pixel=True,
+    prompt_suffix=", 3d asset",
+    licence="not stated by its authors",
+    commercial_use=False,
+    notes={"licence": "The code is MIT; the weights carry no licence of their own. Ask before selling what they make."},
+)
+
+IMAGEDREAM_LOCAL = replace(IMAGEDREAM_PIXEL, name="ImageDream sd-v2.1-base-4view-ipmv-local", pixel=False)
+
 MINI_TEXT_LENGTH = 20  # tokens, with start and end
 
 MINI = MVDreamConfig(
@@ -143,7 +302,7 @@ MINI = MVDreamConfig(
     },
     camera="harmonic",
     ray_maps=True,
-    cpu_autocast=True,
+    fast_on_cpu=True,
     prediction="v_prediction",
     zero_terminal_snr=True,
 )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +34,19 @@ def stable_diffusion_schedule(prediction: str = "epsilon", zero_terminal_snr: bo
         prediction: "epsilon" or "v_prediction".
         zero_terminal_snr: Whether the last step is rescaled to pure noise.
     """
-    return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        prediction_type=prediction,
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        rescale_betas_zero_snr=zero_terminal_snr,
-        timestep_spacing="trailing" if zero_terminal_snr else "leading",
-    )
+    with torch.device("cpu"):  # numbers, also where the model around them is only being planned on the meta device
+        return DDIMScheduler(
+            num_train_timesteps=1000,
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            prediction_type=prediction,
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+            rescale_betas_zero_snr=zero_terminal_snr,
+            timestep_spacing="trailing" if zero_terminal_snr else "leading",
+        )
 
 
 class LatentPrior(nn.Module):
@@ -100,10 +103,10 @@ class LatentPrior(nn.Module):
     def autocast(self) -> contextlib.AbstractContextManager:
         """Precision of the arithmetic: `self.precision` where it is set, else bfloat16 on CUDA and float32 on the CPU.
 
-        Models that say `cpu_autocast` (the mini ones) take bfloat16 on processors that multiply it in hardware.
+        Models that say `fast_on_cpu` (the mini ones) take bfloat16 on processors that multiply it in hardware.
         """
         kind = self.device.type
-        usual = kind == "cuda" or (self.config.cpu_autocast and cpu_bfloat16())
+        usual = kind == "cuda" or (self.config.fast_on_cpu and cpu_bfloat16())
         dtype = self.precision or (torch.bfloat16 if usual else torch.float32)
         return torch.autocast(kind, dtype, enabled=dtype != torch.float32)
 
@@ -156,20 +159,52 @@ class LatentPrior(nn.Module):
             return (x_t - (1 - abar).sqrt() * output) / abar.sqrt()
         return abar.sqrt() * x_t - (1 - abar).sqrt() * output
 
+    @torch.no_grad()
+    def ddim(
+        self,
+        x_T: Tensor,
+        steps: int,
+        noise: Callable[[Tensor, Tensor], Tensor],
+        eta: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """DDIM as the published samplers do it, where `steps` divides 1000.
+
+        Args:
+            x_T: Start, (N, C, h, w), unit noise.
+            steps: Denoising steps; the published sampler takes one more where it does not divide 1000.
+            noise: Guided noise of (x_t, t); t is (N,) long.
+            eta: 0 is deterministic, 1 is DDPM's variance; default 0.0.
+            generator: Draws the noise of eta above 0.
+
+        Returns:
+            Clean latents, the shape of x_T.
+        """
+        self.scheduler.set_timesteps(steps, device=x_T.device)
+        x = x_T
+        for t in self.scheduler.timesteps:
+            eps = noise(x, t.expand(len(x)))
+            x = self.scheduler.step(eps, t, x, eta=eta, generator=generator).prev_sample
+        return x
+
     def about(self, version: str) -> dict[str, Any]:
-        """What `save` writes beside the tensors; a family adds what it needs to be built again."""
+        """What `save` writes beside the tensors: name, version and the configuration; a family adds what it needs."""
         return {
             "name": self.config.name,
             "version": version,
             "scaling_factor": float(self.vae.config.scaling_factor),
+            "config": asdict(self.config),
         }
 
-    def save(self, folder: Path, version: str) -> None:
-        """Write `model.safetensors` (float16), `config.json` (version and what `about` adds) and their hashes.
+    def save(self, folder: Path, version: str, dtype: torch.dtype = torch.float16) -> None:
+        """Write `model.safetensors`, `config.json` (see `about`) and `SHA256SUMS` in the format of `sha256sum`.
 
-        `SHA256SUMS` has the format of `sha256sum`; `dreamlift doctor` compares it with the files.
+        Args:
+            folder: Is made where it is missing; `dreamlift doctor` compares the hashes with the files.
+            version: What `from_folder` adds to the name.
+            dtype: Of the tensors in the file; default half precision.
         """
-        tensors = {key: value.half().contiguous() for key, value in self.state_dict().items()}
+        tensors = {key: value.to(dtype).contiguous() for key, value in self.state_dict().items()}
         write_folder(folder, tensors, self.about(version))
 
 

@@ -50,6 +50,37 @@ class WordTokenizer:
         return torch.tensor(rows)
 
 
+class MissingTokenizer:
+    """Stands where weights came without a tokenizer: tokens can be encoded, prompts cannot.
+
+    Args:
+        folder: Where it was looked for; None where the weights came as tensors and there was nowhere to look.
+    """
+
+    def __init__(self, folder: Path | None):
+        self.folder = folder
+
+    def __call__(self, prompts: Sequence[str]) -> Tensor:
+        """Always raises FileNotFoundError: says where the files belong."""
+        if self.folder is None:
+            raise FileNotFoundError(
+                "These weights came as tensors, without a tokenizer: give tokens, or a file's path."
+            )
+        raise FileNotFoundError(f"{self.folder / 'vocab.json'} is missing; put CLIP's tokenizer files there.")
+
+
+def find_tokenizer(folder: Path | None, config: MVDreamConfig) -> Callable[[Sequence[str]], Tensor]:
+    """CLIP's tokenizer where its folder is there, else one that says so when it is asked.
+
+    Args:
+        folder: May hold `vocab.json` and `merges.txt`.
+        config: Has the length and the special tokens.
+    """
+    if folder is None or config.text is None or not folder.is_dir():
+        return MissingTokenizer(folder)
+    return clip_tokenizer(folder, config)
+
+
 def clip_tokenizer(folder: Path, config: MVDreamConfig) -> Callable[[Sequence[str]], Tensor]:
     """CLIP's tokenizer from a local folder (`vocab.json`, `merges.txt`), padded as the configuration says.
 
