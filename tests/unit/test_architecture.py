@@ -22,12 +22,13 @@ BASICS = {"dreamlift", "pipelines.context"}
 ARROWS = {
     "protocol": set(),
     **{room: TOOLS | BASICS for room in TOOLS},
+    "memory": BASICS | {"priors"},
     "models": BASICS | {"priors", "protocol.connection_file"},
-    "pipelines": TOOLS | BASICS | {"models"},
+    "pipelines": TOOLS | BASICS | {"models", "memory"},
     "training": TOOLS | BASICS,
     "evaluation": TOOLS | BASICS | {"pipelines", "training"},
-    "workers": BASICS | {"pipelines", "protocol", "assets", "threads", "checkpoints"},
-    "service": BASICS | {"protocol", "pipelines.catalog"},
+    "workers": BASICS | {"pipelines", "protocol", "assets", "memory", "threads", "checkpoints"},
+    "service": BASICS | {"protocol", "pipelines.catalog", "memory"},
     "client": BASICS | {"protocol", "pipelines.catalog"},
 }
 NO_TORCH = ("service", "protocol", "client", "pipelines.catalog", "pipelines.context", "blender_addon")

@@ -1,0 +1,104 @@
+"""An out-of-memory inside a run: once, the job goes on from its last checkpoint one rung down; twice, it ends in words.
+
+Knows plans and a job's context. Knows no pipeline: the caller says what to run and how to let go of what it loaded.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from dreamlift.pipelines.context import Request, RequestError
+
+from .cards import Card
+from .fit import fitting_presets, plan_or_refuse
+from .plan import Plan, next_rung
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+class PlannedContext(Protocol):
+    """What this needs of a job's context; the pipeline reads `plan`."""
+
+    plan: Plan | None
+
+    def warn(self, code: str, what: str, remedy: str) -> None:
+        """Tell the artist something that does not stop the job."""
+
+
+def run_planned(
+    work: Callable[[], Result], request: Request, context: PlannedContext, card: Card, release: Callable[[], None]
+) -> Result:
+    """Do a job's work by the plan of its card; after an out-of-memory once more by the next rung.
+
+    Args:
+        work: Runs the pipeline. Called again it must go on from the context's last checkpoint.
+        request: Whose pipeline and preset are planned.
+        context: Gets the plan, and hears of a step down.
+        card: Where the job runs.
+        release: Lets go of the models that the pipeline keeps.
+
+    Returns:
+        What `work` returns.
+
+    Raises:
+        RequestError: "does_not_fit" before anything starts; "out_of_memory" where the memory ran out twice, or once
+            with no rung left.
+    """
+    context.plan = plan_or_refuse(request.pipeline, request.preset, card)
+    if context.plan is not None:
+        log.info("memory plan: %s", context.plan.words())
+    lower = None
+    try:
+        return work()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        if context.plan is not None:
+            lower = next_rung(request.pipeline, request.preset, card, context.plan)
+        if lower is None:
+            raise exhausted(request, card) from error
+        log.warning("out of memory: %s", error)
+    # Out here the error is gone, and with its traceback the tensors of the failed step.
+    release()
+    free_memory()
+    context.plan = lower
+    log.warning("memory plan, one step down: %s", lower.words())
+    what = "The device's memory did not suffice."
+    context.warn("stepped_down", what, f"The job goes on from its last checkpoint with less: {lower.words()}.")
+    try:
+        return work()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise exhausted(request, card) from error
+        raise
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that the device's or the computer's memory did not suffice."""
+    if isinstance(error, MemoryError):
+        return True
+    # torch's CPU allocator raises a plain RuntimeError; its text is the only sign.
+    named = type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+
+
+def exhausted(request: Request, card: Card) -> RequestError:
+    """The error of a job whose memory ran out for good."""
+    what = f"The memory of {card.name} did not suffice for preset {request.preset!r}, even with less at once."
+    presets = [name for name in fitting_presets(request.pipeline, card) if name != request.preset]
+    smaller = [presets[-1]] if presets else []
+    remedy = "Close other programs that use the device" + (f", or use preset {smaller[0]!r}." if smaller else ".")
+    return RequestError("out_of_memory", what, remedy, {"preset": smaller[0]} if smaller else None)
+
+
+def free_memory() -> None:
+    """Give back what nothing refers to any more: Python's cycles first, then torch's cache of free blocks."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
