@@ -24,6 +24,7 @@ from dreamlift.client.finding import ClientError, find_server
 from dreamlift.protocol import events, limits, messages
 from dreamlift.protocol.conversation import Conversation
 from dreamlift.protocol.errors import ProtocolError
+from dreamlift.protocol.handshake import EVENTS, Handshake, Reason, sentences
 from dreamlift.protocol.messages import Artifact, JobRequest, JobSummary
 from dreamlift.protocol.pairing import Endpoint
 from dreamlift.protocol.states import JobState
@@ -43,7 +44,9 @@ class Client:
         wait: Seconds to wait for the server's first answer.
 
     Raises:
-        ClientError: "no_server", "bad_pairing", "no_answer" or "incompatible".
+        ClientError: "no_server", "bad_pairing", "no_answer", "key_refused", "wrong_server" or "incompatible".
+
+    Later calls that wait raise "key_refused" or "wrong_server" too, where the server no longer lets this key in.
     """
 
     def __init__(self, server: str = "", home: Path | None = None, name: str = "dreamlift", wait: float = 10.0):
@@ -53,6 +56,8 @@ class Client:
         self._backlog: list[events.Event] = []
         self._context = zmq.Context()
         self._socket: zmq.Socket | None = None
+        self._monitor: zmq.Socket | None = None  # libzmq tells there how the handshake goes
+        self._handshake = Handshake()
         self._looked = 0.0
         try:
             self._open()
@@ -77,8 +82,7 @@ class Client:
         if self._socket is not None:
             self._conversation.close()
             self._send()
-            self._socket.close()
-            self._socket = None
+            self._close_socket()
         self._context.term()
 
     # -- jobs -------------------------------------------------------------------------------------------
@@ -230,14 +234,24 @@ class Client:
     # -- the socket ---------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        if self._socket is not None:
-            self._socket.close(0)
-        self._socket = open_socket(self._context, self._endpoint)
+        self._close_socket(0)
+        self._socket, self._monitor = open_monitored(self._context, self._endpoint)
+        self._handshake = Handshake()
         self._looked = time.monotonic()
         self._conversation.open(time.monotonic())
 
+    def _close_socket(self, linger: int | None = None) -> None:
+        if self._socket is not None:
+            self._socket.disable_monitor()
+            self._monitor.close(0)
+            self._socket.close(linger)
+            self._socket = None
+
     def _pump(self, wait: float) -> None:
-        """Send, receive and keep alive once, waiting at most `wait` seconds for something to happen."""
+        """Send, receive and keep alive once, waiting at most `wait` seconds for something to happen.
+
+        Raises ClientError where the server does not let this key in.
+        """
         self._send()
         wanted = zmq.POLLIN | (zmq.POLLOUT if self._conversation.outbox else 0)  # connected: what waits can go
         if self._socket.poll(1000 * wait, wanted) & zmq.POLLIN:
@@ -248,21 +262,37 @@ class Client:
                     break
                 self._backlog += self._conversation.receive([frame.buffer for frame in frames], time.monotonic())
         now = time.monotonic()
-        self._backlog += self._conversation.tick(now)
-        if not self._conversation.ready and now - self._looked > limits.PING_SECONDS:
-            self._look_again(now)
+        happened = self._conversation.tick(now)
+        self._backlog += happened
+        if any(isinstance(event, events.ServerGone) for event in happened):
+            self._open()  # a new handshake tells whether it is away or no longer lets this key in
+        while self._monitor.get(zmq.EVENTS) & zmq.POLLIN:
+            self._handshake.take(self._monitor.recv_multipart(zmq.NOBLOCK))
+        if not self._conversation.ready and (self._handshake.is_hopeless or now - self._looked > limits.PING_SECONDS):
+            moved = self._look_again(now)
+            if self._handshake.is_hopeless and not moved:
+                refused = self._handshake.reason is Reason.REFUSED
+                raise ClientError(
+                    "key_refused" if refused else "wrong_server", *sentences(self._handshake.reason, self._endpoint)
+                )
         self._send()
 
-    def _look_again(self, now: float) -> None:
-        """The server may have come back on another port or with another key: read the connection file again."""
+    def _look_again(self, now: float) -> bool:
+        """The server may have come back on another port or with another key: read the connection file again.
+
+        Returns:
+            Whether it is to be reached elsewhere or otherwise, and the socket is a new one.
+        """
         self._looked = now
         try:
             endpoint = self._find()
         except ClientError:
-            return  # not back yet
-        if endpoint != self._endpoint:
-            self._endpoint = endpoint
-            self._open()
+            return False  # not back yet
+        if endpoint == self._endpoint:
+            return False
+        self._endpoint = endpoint
+        self._open()
+        return True
 
     def _send(self) -> None:
         outbox = self._conversation.outbox
@@ -291,11 +321,8 @@ class Client:
                     raise ClientError("incompatible", event.error.what, event.error.remedy)
                 return event
             if time.monotonic() > until:
-                raise ClientError(
-                    "no_answer",
-                    f"Waited {wait:g} s for {what} at {self._endpoint.host}:{self._endpoint.port}.",
-                    "Is it running, and is this computer's key still on its list (`dreamlift keys list` there)?",
-                )
+                why, remedy = sentences(self._handshake.reason, self._endpoint)
+                raise ClientError("no_answer", f"Waited {wait:g} s for {what}. {why}", remedy)
             self._pump(min(POLL_SECONDS, max(until - time.monotonic(), 0.0)))
 
     def _answered(self, identity: int, kind: type[M], wait: float = ANSWER_SECONDS) -> events.Answered:
@@ -329,6 +356,27 @@ def open_socket(context: zmq.Context, endpoint: Endpoint) -> zmq.Socket:
         context: The socket's context.
         endpoint: Where, and with which keys.
     """
+    socket = _prepared_socket(context, endpoint)
+    socket.connect(endpoint.address)
+    return socket
+
+
+def open_monitored(context: zmq.Context, endpoint: Endpoint) -> tuple[zmq.Socket, zmq.Socket]:
+    """The same with its monitor socket, whose messages are for `Handshake.take`.
+
+    To close both: `disable_monitor()` of the first, close the second, close the first.
+
+    Args:
+        context: The sockets' context.
+        endpoint: Where, and with which keys.
+    """
+    socket = _prepared_socket(context, endpoint)
+    monitor = socket.get_monitor_socket(EVENTS)
+    socket.connect(endpoint.address)
+    return socket, monitor
+
+
+def _prepared_socket(context: zmq.Context, endpoint: Endpoint) -> zmq.Socket:
     socket = context.socket(zmq.DEALER)
     socket.linger = 500
     socket.setsockopt(zmq.IMMEDIATE, 1)
@@ -341,7 +389,6 @@ def open_socket(context: zmq.Context, endpoint: Endpoint) -> zmq.Socket:
         socket.curve_serverkey = endpoint.server_key.encode()
         socket.curve_publickey = endpoint.client_public.encode()
         socket.curve_secretkey = endpoint.client_secret.encode()
-    socket.connect(endpoint.address)
     return socket
 
 

@@ -6,6 +6,8 @@ import time
 
 import pytest
 from blender_addon.protocol import messages
+from blender_addon.protocol.handshake import Reason, sentences
+from blender_addon.protocol.pairing import Endpoint, format_pairing
 from scripted_server import PIPELINE
 
 from blender_addon.client.connection import Link
@@ -23,17 +25,8 @@ def session(tmp_path, monkeypatch):
     session.close()
 
 
-def snapshot(session, *devices: messages.Device) -> Snapshot:
-    session.connection.link = Link.ONLINE
-    session.connection.conversation.welcome = messages.Welcome(
-        server="s",
-        server_run="0" * 32,
-        version=1,
-        pipelines=(PIPELINE,),
-        devices=devices,
-        limits=messages.ServerLimits(),
-    )
-    around = Surroundings(
+def around(**changes) -> Surroundings:
+    values = dict(
         online_access=True,
         forced_offline=False,
         command_found=True,
@@ -45,7 +38,20 @@ def snapshot(session, *devices: messages.Device) -> Snapshot:
         icons=(),
         now=time.monotonic(),
     )
-    return build(session, around)
+    return Surroundings(**{**values, **changes})
+
+
+def snapshot(session, *devices: messages.Device) -> Snapshot:
+    session.connection.link = Link.ONLINE
+    session.connection.conversation.welcome = messages.Welcome(
+        server="s",
+        server_run="0" * 32,
+        version=1,
+        pipelines=(PIPELINE,),
+        devices=devices,
+        limits=messages.ServerLimits(),
+    )
+    return build(session, around())
 
 
 @pytest.mark.parametrize(
@@ -64,3 +70,31 @@ def test_the_forecast_names_the_real_device(session, name, state, said):
 
 def test_a_server_without_workers_says_so(session):
     assert "no device" in snapshot(session).forecast
+
+
+@pytest.mark.parametrize("backend", [BackendState.STOPPED, BackendState.RUNNING, BackendState.ENDED])
+@pytest.mark.parametrize(
+    ("link", "title"),
+    [
+        (Link.REFUSED, "Not let in"),
+        (Link.INCOMPATIBLE, "Versions do not fit"),
+        (Link.BAD_ADDRESS, "Cannot use this server"),
+    ],
+)
+def test_a_server_that_cannot_be_used_is_said_whatever_the_backend_does(session, link, title, backend):
+    session.connection.link = link
+    session.connection.error = " ".join(sentences(Reason.REFUSED, Endpoint("192.168.100.100", 47826)))
+    card = build(session, around(backend=backend)).card
+    assert card.title == title and card.alert
+    assert " ".join(card.lines) == session.connection.error, "no word is cut off"
+    assert [button.operator for button in card.buttons] == ["dreamlift.try_again", "dreamlift.show_servers"]
+
+
+def test_the_card_of_a_server_that_does_not_answer_says_why(session):
+    silent = Endpoint("127.0.0.1", 1)
+    session.servers.add(format_pairing(silent), "studio")
+    session.use_server("studio")
+    session.tick()
+    card = build(session, around(now=time.monotonic() + 60)).card
+    assert card.title == "Server not reachable" and "Nobody listens at 127.0.0.1:1." in " ".join(card.lines)
+    assert all(len(line) <= 34 for line in card.lines), card.lines

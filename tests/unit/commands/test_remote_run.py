@@ -125,7 +125,7 @@ def test_a_pairing_string_lets_in_until_it_is_revoked(capsys, service):
     assert run(capsys, "jobs", "list", "--server", added["pairing"])[0] == Exit.OK
     run(capsys, "keys", "revoke", "eve")
     time.sleep(0.5)
-    with pytest.raises(ClientError, match="is this computer's key still on its list"):
+    with pytest.raises(ClientError, match="refuses this computer's key"):
         Client(added["pairing"], wait=2.0)
 
 
