@@ -49,11 +49,13 @@ class DREAMLIFT_PT_generate(SidebarPanel, bpy.types.Panel):
             row = layout.row()
             row.active = False
             row.label(text=shown.forecast, icon="INFO")
-        row = layout.row()
+        row = layout.row(align=True)
         row.scale_y = 1.6
         row.operator("dreamlift.generate", icon="PLAY")
+        if shown.can_preview:
+            row.operator("dreamlift.preview_seeds", text="", icon="IMAGE_REFERENCE")
         if shown.seeds is not None:
-            _draw_seeds(layout, shown.seeds)
+            _draw_seeds(layout, fields, shown.seeds)
         header, body = layout.panel("dreamlift_options", default_closed=True)
         header.label(text="Options")
         if body is not None:
@@ -80,8 +82,8 @@ def draw_presets(layout, shown: Snapshot) -> None:
         choose.pipeline, choose.preset, choose.help = shown.pipeline, preset.name, preset.help
 
 
-def _draw_seeds(layout, view: SeedsView) -> None:
-    """A box: what is drawn, how far, then each seed's pictures with the button that takes it."""
+def _draw_seeds(layout, fields, view: SeedsView) -> None:
+    """A box: what is drawn, how far, then each seed's pictures and its button, which is pressed for the kept seed."""
     box = layout.box()
     row = box.row()
     row.label(text=view.title, icon="IMAGE_REFERENCE")
@@ -101,7 +103,8 @@ def _draw_seeds(layout, view: SeedsView) -> None:
             row.template_icon(icon_value=icon, scale=SEED_SCALE)
         use = column.row()
         use.enabled = view.can_use
-        use.operator("dreamlift.use_seed", text=f"Seed {seed}", icon="PLAY").seed = seed
+        kept = fields.keep_seed and fields.seed == seed
+        use.operator("dreamlift.use_seed", text=f"Seed {seed}", icon="PLAY", depress=kept).seed = seed
 
 
 def _draw_options(layout, fields, shown: Snapshot) -> None:
