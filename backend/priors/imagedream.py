@@ -99,11 +99,6 @@ class ImageDreamPrior(MVDreamPrior):
         self.image_encoder: CLIPVisionModelWithProjection | None = image_encoder
         self.finish_init()
 
-    @property
-    def extra_frames(self) -> int:
-        """Frames an object has in the U-Net beside its views: 1 for the pixel variant, else 0."""
-        return int(self.config.pixel)
-
     @torch.no_grad()
     def encode(
         self, prompts: Sequence[str], images: Tensor | None, generator: torch.Generator | None = None
@@ -167,18 +162,18 @@ class ImageDreamPrior(MVDreamPrior):
         """Predicted noise of whole frames, the picture's own included, as the published U-Net is called.
 
         Args:
-            x_t: (B * frames, C, h, w), frame fastest. The last frame of each object in the pixel variant is
-                overwritten by the picture's latents.
+            x_t: (B * frames, C, h, w), frame fastest. The last frame of each object is overwritten by the picture's
+                latents where the condition has them.
             t: (B * frames,) long.
             context: Rows for objects or for frames.
             cameras: (B * frames, 16) numbers; zeros for the picture's frame.
-            frames: Frames per object; None takes 5 for the pixel variant and 4 for the local one.
+            frames: Frames per object; None takes 5 where the condition has a picture frame, else 4.
 
         Returns:
             eps, the shape of x_t. The picture's frame has one too, which means nothing.
         """
-        frames = frames or 4 + self.extra_frames
-        if self.config.pixel:
+        frames = frames or 4 + (context.pixels is not None)
+        if context.pixels is not None:
             x_t = x_t.clone()
             x_t[frames - 1 :: frames] = rows(context.pixels, len(x_t) // frames).to(x_t)
         told = (rows(context.text, len(x_t)), [rows(context.image, len(x_t))])
@@ -190,7 +185,7 @@ class ImageDreamPrior(MVDreamPrior):
         """What the U-Net says of the views; arguments as in `predict`. Adds the picture's frame and takes it away."""
         numbers = cameras if isinstance(cameras, Tensor | None) else self.camera_numbers(cameras).to(self.device)
         objects = len(x_t) // views
-        if not self.config.pixel:
+        if context.pixels is None:
             told = (rows(context.text, len(x_t)), [rows(context.image, len(x_t))])
             return self.call_unet(x_t, t, told, numbers, views)
         frames = views + 1
@@ -248,7 +243,8 @@ class ImageDreamPrior(MVDreamPrior):
         # The U-Net would run the resampler in every call if its configuration said so; it runs once a picture instead.
         unet.encoder_hid_proj = MultiIPAdapterImageProjection([IPAdapterPlusImageProjection(**config.resampler)])
         text, vae = build_text_encoder(config), AutoencoderKL(**config.vae)
-        vision = CLIPVisionModelWithProjection(CLIPVisionConfig(**config.vision))
+        width = config.vision["projection_dim"] or config.vision["hidden_size"]  # see `fit`; nothing reads it
+        vision = CLIPVisionModelWithProjection(CLIPVisionConfig(**{**config.vision, "projection_dim": width}))
         return cls(config, (unet, vae, text, vision), tokenizer, version)
 
     @classmethod

@@ -23,7 +23,7 @@ from ..rendering.cameras import Cameras, harmonic_camera, mvdream_camera, ray_ma
 from . import published
 from .attention import use_multi_view_attention
 from .configs import MINI, MVDREAM_SD21, MVDreamConfig
-from .contract import Source, TextContext
+from .contract import Condition, Source, TextContext
 from .files import Family
 from .latent import LatentPrior, cpu_bfloat16, read_folder
 from .layouts import Parts, is_folder, read_folder_parts, state_of, tokenizer_folder
@@ -229,8 +229,8 @@ class MVDreamPrior(LatentPrior):
     def ddim_views(
         self,
         x_T: Tensor,
-        text: Tensor,
-        negative: Tensor,
+        context: Tensor | Condition,
+        negative: Tensor | Condition,
         cameras: Cameras | Tensor | None,
         *,
         steps: int = 50,
@@ -241,8 +241,8 @@ class MVDreamPrior(LatentPrior):
 
         Args:
             x_T: (B * views, C, h, w) noise, view fastest.
-            text: (B * views, L, D) of the prompts.
-            negative: (B * views, L, D) of the negative prompts.
+            context: As in `predict`, of the prompts.
+            negative: The same of the negative prompts.
             cameras: As in `predict`.
             steps: A divisor of 1000; default 50.
             guidance: w in eps_u + w (eps_c - eps_u); default 7.5, the demo takes 10.
@@ -251,7 +251,7 @@ class MVDreamPrior(LatentPrior):
         Returns:
             (B * views, C, h, w), scaled; see `decode_latents`.
         """
-        both = torch.cat([negative, text])
+        both = context.cat([negative, context]) if isinstance(context, Condition) else torch.cat([negative, context])
         doubled = twice(cameras)
 
         def noise(x: Tensor, t: Tensor) -> Tensor:
