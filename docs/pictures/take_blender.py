@@ -32,6 +32,7 @@ SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH = 1074, 68, 238  # of a 1600 x 900 scre
 PICTURES = {  # name: left, top, width, height
     "first-run": (SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH, 132),
     "generate": (SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH, 210),
+    "seeds": (SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH, 525),
     "running": (400, 60, 912, 480),
     "jobs": (400, 60, 912, 480),
     "preferences": (86, 110, 738, 486),
@@ -54,6 +55,10 @@ def play(prompt: str, folder: str):
     yield from until(lambda: app().session.welcome.devices[0].state != "starting", 600)
     header = app().snapshot
     yield from picture(folder, "generate")
+    assert bpy.ops.dreamlift.preview_seeds() == {"FINISHED"}
+    yield from until(lambda: app().session.preview.complete and app().snapshot.seeds.line == "", 600)
+    yield from picture(folder, "seeds")
+    bpy.ops.dreamlift.drop_preview()
     assert bpy.ops.dreamlift.generate() == {"FINISHED"}
     job = next(iter(app().session.book))
     yield from until(lambda: job.fraction > 0.2 or job.state and job.state.is_terminal, 1200)
