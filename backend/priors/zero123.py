@@ -24,7 +24,7 @@ from .contract import Condition, Source
 from .families import Family
 from .files import read_weights
 from .latent import LatentPrior, read_folder
-from .zero123_config import CONFIGS, ZERO123, Zero123Config
+from .zero123_config import ZERO123, Zero123Config
 
 log = logging.getLogger(__name__)
 
@@ -291,17 +291,14 @@ class Zero123Prior(LatentPrior):
 
         Args:
             folder: Holds `model.safetensors` and `config.json`.
-            config: None takes the published configuration whose name the folder holds.
+            config: None takes the one that the folder holds.
 
         Raises:
             FileNotFoundError: The folder holds no weights; says which file is missing.
             CheckpointMismatch: Keys are missing, left over or misshaped; says which.
-            KeyError: The folder's model is none of the published ones and no configuration was given.
         """
         tensors, about = read_folder(Path(folder))
-        if config is None and about["name"] not in CONFIGS:
-            raise KeyError(f"{folder} holds {about['name']!r}, which is none of {', '.join(CONFIGS)}; give its config.")
-        config = config or CONFIGS[about["name"]]
+        config = config or Zero123Config(**about["config"])
         with torch.device("meta"):
             modules = _modules(config)
         prior = cls(config, *modules, version=about["version"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .configs import LatentConfig
+from .reference import parameters, prediction, unet_arguments, vae_arguments, vision_arguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,73 +38,18 @@ class Zero123Config(LatentConfig):
             embed_dim: Length of CLIP's projected embedding.
             absolute_polar: As in the class; the yaml does not tell.
         """
-        params = reference["params"]
-        unet, stage = params["unet_config"]["params"], params["first_stage_config"]["params"]["ddconfig"]
+        params = parameters(reference)
+        unet, stage = params["unet_config"]["params"], params["first_stage_config"]
         latents = params.get("image_size", unet.get("image_size", 32))
         return cls(
             name="Zero123 (reference configuration)",
-            image_size=latents * 2 ** (len(stage["ch_mult"]) - 1),
-            unet=_unet_of(unet, latents),
-            vae=_vae_of(stage, params.get("scale_factor", 0.18215)),
-            vision=vision_of(vision, embed_dim, "quick_gelu"),
+            image_size=latents * 2 ** (len(stage["params"]["ddconfig"]["ch_mult"]) - 1),
+            unet={**unet_arguments(unet), "sample_size": latents},
+            vae=vae_arguments(stage, params.get("scale_factor", 0.18215)),
+            prediction=prediction(params),
+            vision=vision_arguments(vision, ZERO123.vision, embed_dim),
             absolute_polar=absolute_polar,
         )
-
-
-def vision_of(vision: dict[str, int], embed_dim: int, activation: str) -> dict[str, Any]:
-    """Arguments of CLIPVisionConfig from a tower's sizes in OpenCLIP's terms.
-
-    Args:
-        vision: layers, width, head_width, patch_size, image_size; mlp_ratio where it is not 4.
-        embed_dim: Length of the projected embedding.
-        activation: "quick_gelu" for OpenAI's weights, "gelu" for OpenCLIP's.
-    """
-    return {
-        "hidden_size": vision["width"],
-        "intermediate_size": int(vision["width"] * vision.get("mlp_ratio", 4)),
-        "num_hidden_layers": vision["layers"],
-        "num_attention_heads": vision["width"] // vision["head_width"],
-        "image_size": vision["image_size"],
-        "patch_size": vision["patch_size"],
-        "hidden_act": activation,
-        "projection_dim": embed_dim,
-        "layer_norm_eps": 1e-5,
-    }
-
-
-def _unet_of(unet: dict[str, Any], latents: int) -> dict[str, Any]:
-    channels = tuple(unet["model_channels"] * factor for factor in unet["channel_mult"])
-    attends = [2**level in unet["attention_resolutions"] for level in range(len(channels))]
-    width = unet.get("num_head_channels", -1)
-    heads = tuple(c // width for c in channels) if width > 0 else unet["num_heads"]
-    return {
-        "sample_size": latents,
-        "in_channels": unet["in_channels"],
-        "out_channels": unet["out_channels"],
-        "block_out_channels": channels,
-        "layers_per_block": unet["num_res_blocks"],
-        "down_block_types": tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends),
-        "up_block_types": tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
-        "cross_attention_dim": unet["context_dim"],
-        "attention_head_dim": heads,  # diffusers' name for the NUMBER of heads
-        "transformer_layers_per_block": unet.get("transformer_depth", 1),
-        "use_linear_projection": unet.get("use_linear_in_transformer", False),
-    }
-
-
-def _vae_of(stage: dict[str, Any], scaling: float) -> dict[str, Any]:
-    levels = len(stage["ch_mult"])
-    return {
-        "in_channels": stage["in_channels"],
-        "out_channels": stage["out_ch"],
-        "latent_channels": stage["z_channels"],
-        "block_out_channels": tuple(stage["ch"] * factor for factor in stage["ch_mult"]),
-        "layers_per_block": stage["num_res_blocks"],
-        "down_block_types": ("DownEncoderBlock2D",) * levels,
-        "up_block_types": ("UpDecoderBlock2D",) * levels,
-        "sample_size": stage["resolution"],
-        "scaling_factor": scaling,
-    }
 
 
 ZERO123 = Zero123Config(
@@ -160,4 +106,3 @@ STABLE_ZERO123_C = replace(
     commercial_use=True,
     notes={"licence": "Commercial use is tied to the licence's conditions; read it."},
 )
-CONFIGS = {config.name: config for config in (ZERO123, ZERO123_XL, STABLE_ZERO123, STABLE_ZERO123_C)}
