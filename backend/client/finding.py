@@ -53,5 +53,5 @@ def find_server(server: str = "", home: Path | None = None) -> Endpoint:
         raise ClientError(
             "no_server", "No server runs on this computer.", "Start one with `dreamlift serve`."
         ) from error
-    except (OSError, PairingError) as error:
+    except (OSError, UnicodeDecodeError, PairingError) as error:
         raise ClientError("no_server", f"{path}: {error}", "Start the server again.") from error

@@ -7,6 +7,7 @@ Knows files under `home.keys` and pairing strings. Knows no sockets; `zap` asks 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from dreamlift.service.settings import ServiceError
 
 LOCAL_NAME = "this-computer"
 UNUSED_SECONDS = 24 * 3600.0  # a paired key that was never used expires after this long
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -85,17 +87,36 @@ class KeyRing:
         return sorted(self._clients.values(), key=lambda client: client.created)
 
     def refresh(self) -> None:
-        """Read the list if its file changed."""
+        """Read the list if its file changed.
+
+        Raises ServiceError "bad_keys" at the first reading. Later a damaged file is logged, and only this account may
+        come in until it is mended: a running service goes on with its jobs, and no revoked key comes back.
+        """
         stamp = _stamp(self._clients_file)
-        if stamp != self._stamp:
-            used = _read_json(self._used_file)
-            self._clients = {
+        if stamp == self._stamp:
+            return
+        try:
+            self._clients = self._read()
+        except ServiceError as error:
+            if not self._clients:
+                raise
+            _log.error("%s Until then only this computer is let in.", error)
+            self._clients = {key: client for key, client in self._clients.items() if client.name == LOCAL_NAME}
+        self._stamp = stamp
+
+    def _read(self) -> dict[str, ClientKey]:
+        used = _read_json(self._used_file)
+        try:
+            entries = _read_json(self._clients_file).get("clients", [])
+            return {
                 entry["public"]: ClientKey(
                     entry["name"], entry["public"], float(entry["created"]), float(used.get(entry["public"], 0.0))
                 )
-                for entry in _read_json(self._clients_file).get("clients", [])
+                for entry in entries
             }
-            self._stamp = stamp
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            what = f"{self._clients_file} has an entry that cannot be read ({type(error).__name__}: {error})."
+            raise ServiceError("bad_keys", what, "Restore it or delete it and pair again.") from error
 
     def allows(self, public: str) -> bool:
         """Whether a key may come in now. Notes its first use."""
@@ -106,7 +127,10 @@ class KeyRing:
         if not client.used:
             self._clients[public] = ClientKey(client.name, public, client.created, now)
             used = {key: known.used for key, known in self._clients.items() if known.used}
-            write_private(self._used_file, json.dumps(used))
+            try:
+                write_private(self._used_file, json.dumps(used))
+            except OSError as error:  # a full disk keeps nobody out; the key only counts as unused after a restart
+                _log.error("the first use of %s cannot be noted: %s", client.name, error)
         return True
 
     def name_of(self, public: str) -> str:

@@ -218,6 +218,8 @@ class Service:
             self._sessions.drop(peer)
             return
         self._commands.act(session or self._sessions.open(peer, user, now), envelope)
+        if session is None and not set(envelope.message.versions) & set(limits.SUPPORTED_VERSIONS):
+            self._sessions.drop(peer)  # it was told why; what it says next could be misread
 
     def _user(self, frames: list[zmq.Frame]) -> str | None:
         if self._settings.insecure_loopback:

@@ -27,6 +27,7 @@ from dreamlift.service.settings import ServiceSettings
 from dreamlift.service.store import Job
 
 STABLE_SECONDS = 60.0  # a worker that lived this long starts again without a growing delay
+KILL_SECONDS = 10.0  # a killed process that is still there then hangs in the system, and is left to it
 LOG_BYTES = 5_000_000
 _log = logging.getLogger(__name__)
 
@@ -60,11 +61,12 @@ class Worker:
     job: str = ""
     attempt: int = 0
     cancel_by: float = 0.0  # a cancelled job must have ended by then; 0.0 for none
+    verdict: str = ""  # why it was killed; the system may take its time to let go of the process
 
     @property
     def state(self) -> str:
         """As in `messages.Device`."""
-        if self.process is None:
+        if self.process is None or self.verdict:
             return "down"
         return "starting" if not self.peer else "busy" if self.job else "idle"
 
@@ -163,11 +165,13 @@ class Supervisor:
                 continue
             silence = self._settings.worker_silence if worker.peer else self._settings.worker_start_silence
             if worker.process.poll() is not None:
-                self._lost(worker, now, f"ended with status {worker.process.returncode}")
+                self._lost(worker, now, worker.verdict or f"ended with status {worker.process.returncode}")
+            elif worker.verdict:
+                continue
             elif now - worker.heard > silence:
-                self._lost(worker, now, f"was silent for {silence:g} s")
+                self._kill(worker, f"was silent for {silence:g} s")
             elif worker.cancel_by and now > worker.cancel_by:
-                self._lost(worker, now, "did not obey a cancel")
+                self._kill(worker, "did not obey a cancel")
 
     def close(self) -> None:
         """End every worker and wait for it."""
@@ -177,11 +181,10 @@ class Supervisor:
         deadline = time.monotonic() + 3.0
         for worker in self.workers:
             if worker.process is not None:
-                try:
-                    worker.process.wait(max(deadline - time.monotonic(), 0.01))
-                except subprocess.TimeoutExpired:
+                if not _has_ended(worker.process, max(deadline - time.monotonic(), 0.01)):
                     worker.process.kill()
-                    worker.process.wait()
+                    if not _has_ended(worker.process, KILL_SECONDS):
+                        _log.error("process %d of %s cannot be ended", worker.process.pid, worker.name)
                 worker.process = None
         self.socket.close()
 
@@ -209,7 +212,10 @@ class Supervisor:
             worker.process = self._spawn(worker)
             worker.process.stdin.write(self._orders(worker, pair))
         except OSError as error:
-            self._lost(worker, now, f"could not be started: {error}")
+            if worker.process is None:
+                self._lost(worker, now, f"could not be started: {error}")
+            else:
+                self._kill(worker, f"took no orders: {error}")
             return
         _log.info("%s started, process %d", worker.name, worker.process.pid)
 
@@ -237,18 +243,27 @@ class Supervisor:
         }
         return json.dumps(orders).encode() + b"\n"
 
+    def _kill(self, worker: Worker, why: str) -> None:
+        """End a process; `tick` reports it lost once the system has let go of it, which a hanging driver can delay.
+
+        Until then its job stays with it: given to another worker, it could be done twice.
+        """
+        _log.warning("%s %s and is killed", worker.name, why, extra={"job": worker.job or "-"})
+        worker.verdict = why
+        worker.process.kill()
+
     def _lost(self, worker: Worker, now: float, why: str) -> None:
+        """The process is gone, or never came to be."""
         _log.warning("%s %s", worker.name, why, extra={"job": worker.job or "-"})
         if worker.process is not None:
-            worker.process.kill()
-            worker.process.wait()
             worker.process.stdin.close()
         self._gatekeeper.workers.pop(worker.public, None)
         job, attempt = worker.job, worker.attempt
         worker.failures = 1 if now - worker.started > STABLE_SECONDS else worker.failures + 1
         delay = self._settings.restart_delay * 2 ** min(worker.failures - 1, 10)
         worker.start_at = now + min(delay, self._settings.restart_delay_most)
-        worker.process, worker.peer, worker.pid, worker.job, worker.cancel_by = None, b"", 0, "", 0.0
+        worker.process, worker.peer, worker.pid, worker.job = None, b"", 0, ""
+        worker.cancel_by, worker.verdict = 0.0, ""
         if job:
             self._reports.worker_lost(job, attempt)
 
@@ -258,6 +273,15 @@ def _own_group() -> dict[str, object]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
+
+
+def _has_ended(process: subprocess.Popen, seconds: float) -> bool:
+    """Whether it ends within this time."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _worker_log(path: Path) -> Path:

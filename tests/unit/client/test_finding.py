@@ -39,5 +39,7 @@ def test_no_server_says_how_to_start_one(tmp_path):
 def test_a_damaged_file_and_a_bad_string_are_said(tmp_path):
     (tmp_path / "connection.json").write_text("{")
     assert refusal("", tmp_path).code == "no_server"
+    (tmp_path / "connection.json").write_bytes(b"\xff\xfe{")  # no UTF-8
+    assert refusal("", tmp_path).code == "no_server"
     assert refusal("dreamlift-1.x", tmp_path).code == "bad_pairing"
     assert refusal("nonsense").code == "bad_pairing"

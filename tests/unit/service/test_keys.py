@@ -116,3 +116,27 @@ def test_a_damaged_file_is_said(home, name):
 def test_secrets_do_not_show(home):
     ring = KeyRing(home)
     assert ring.local.secret not in repr(ring.local)
+
+
+@pytest.mark.parametrize("damaged", ["{", '{"clients": [{"name": "x"}]}', '{"clients": 5}', "[]"])
+def test_a_list_that_is_damaged_while_the_service_runs_locks_others_out_and_ends_nothing(home, caplog, damaged):
+    studio = parse_pairing(add_client(home.root, "studio", "10.0.0.5", 47826))
+    ring = KeyRing(home)
+    assert ring.allows(studio.client_public)
+    good = (home.keys / "clients.json").read_text()
+    (home.keys / "clients.json").write_text(damaged)
+    ring.refresh()
+    assert not ring.allows(studio.client_public) and ring.allows(ring.local.public)
+    assert "clients.json" in caplog.text and "only this computer" in caplog.text
+    (home.keys / "clients.json").write_text(good)
+    ring.refresh()
+    assert ring.allows(studio.client_public)
+
+
+def test_a_key_is_let_in_though_its_first_use_cannot_be_noted(home, caplog):
+    studio = parse_pairing(add_client(home.root, "studio", "10.0.0.5", 47826))
+    ring = KeyRing(home)
+    (home.keys / "used.json").unlink(missing_ok=True)
+    (home.keys / "used.json").mkdir()  # no file can be put in its place
+    assert ring.allows(studio.client_public)
+    assert "first use of studio" in caplog.text

@@ -317,6 +317,14 @@ def test_bad_messages_are_answered_and_the_connection_lives_on(raw):
         assert ask(raw, message, 5, job).message.code == "unknown_job"
 
 
+def test_a_refused_hello_opens_no_session(raw):
+    assert ask(raw, messages.Hello(client="x", versions=(7,))).message.code == "version_unsupported"
+    assert ask(raw, messages.Ping()).message.code == "no_session"
+    ask(raw, messages.Hello(client="x", versions=(1,)))
+    assert ask(raw, messages.Hello(client="x", versions=(7,))).message.code == "version_unsupported"
+    assert isinstance(ask(raw, messages.Ping()).message, messages.Pong), "an open session stays"
+
+
 def test_bye_ends_the_session(raw):
     ask(raw, messages.Hello(client="x", versions=(1,)))
     raw.send_multipart(codec.encode(messages.Bye()))

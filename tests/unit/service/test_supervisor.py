@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 
 import pytest
@@ -28,18 +29,34 @@ class Frame(bytes):
         return "worker-0"
 
 
-class Nobody:
-    """Hears no reports; the tests here give no job."""
+class Reports:
+    """Keeps what is reported lost."""
 
-    worker_said = worker_lost = None
+    def __init__(self):
+        self.lost = []
+
+    def worker_said(self, job, message):
+        """Nothing is said here."""
+
+    def worker_lost(self, job, attempt):
+        """As of `supervisor.Reports`."""
+        self.lost.append((job, attempt))
 
 
-class Running:
-    """A process that lives."""
+class Process:
+    """A process as `subprocess.Popen` shows it; killed, it goes when the test lets it go."""
+
+    def __init__(self):
+        self.returncode, self.kills = None, 0
+        self.stdin = io.BytesIO()
 
     def poll(self):
-        """As of `subprocess.Popen`."""
-        return None
+        """None while it is there."""
+        return self.returncode
+
+    def kill(self):
+        """Only counted: a process that hangs in a driver stays."""
+        self.kills += 1
 
 
 @pytest.fixture
@@ -48,8 +65,8 @@ def supervisor(tmp_path):
     home.prepare()
     context = zmq.Context()
     gatekeeper = Gatekeeper(context, KeyRing(home))
-    made = Supervisor(context, ServiceSettings(home=tmp_path), home, gatekeeper, Nobody())
-    made.workers[0].process, made.workers[0].heard = Running(), time.monotonic()
+    made = Supervisor(context, ServiceSettings(home=tmp_path), home, gatekeeper, Reports())
+    made.workers[0].process, made.workers[0].heard = Process(), time.monotonic()
     yield made
     made.workers[0].process = None
     made.close()
@@ -81,3 +98,26 @@ def test_a_beat_before_the_hello_counts_as_a_sign_of_life(supervisor):
 def test_what_is_not_a_message_of_a_worker_changes_nothing(supervisor):
     supervisor.receive([Frame(b"peer"), Frame(b"nonsense")])
     assert supervisor.devices()[0].state == "starting"
+
+
+def test_a_killed_worker_that_hangs_holds_up_nobody_and_keeps_its_job_until_it_is_gone(supervisor):
+    say(supervisor, HELLO)
+    worker, now = supervisor.workers[0], time.monotonic()
+    process = worker.process
+    worker.job, worker.attempt = "0" * 16, 2
+    for moment in (now + 100, now + 101, now + 102):  # silent for longer than allowed
+        supervisor.tick(moment)
+    assert process.kills == 1 and supervisor._reports.lost == []
+    assert supervisor.devices()[0].state == "down" and not supervisor.idle()
+    process.returncode = -9
+    supervisor.tick(now + 103)
+    assert supervisor._reports.lost == [("0" * 16, 2)] and worker.process is None
+
+
+def test_a_killed_worker_whose_job_ended_meanwhile_gets_no_other(supervisor):
+    say(supervisor, HELLO)
+    worker = supervisor.workers[0]
+    supervisor.tick(time.monotonic() + 100)
+    assert worker.process.kills == 1 and worker.job == ""
+    say(supervisor, HELLO)
+    assert not supervisor.idle()
