@@ -74,7 +74,7 @@ class MVDreamConfig(LatentConfig):
             ValueError: The yaml belongs to something else; says what.
         """
         params = reference.parameters(yaml)
-        openclip = "OpenCLIP" in params["cond_stage_config"]["target"]
+        openclip = "FrozenCLIP" not in params.get("cond_stage_config", {}).get("target", "")
         base = MVDREAM_SD21 if openclip else MVDREAM_SD15
         towers = text and reference.text_arguments(text, base.text, dropped=1 if openclip else 0)
         return replace(

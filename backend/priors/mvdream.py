@@ -306,17 +306,18 @@ class MVDreamPrior(LatentPrior):
 
         Raises:
             FileNotFoundError: The folder holds no weights; says which file is missing.
-            RuntimeError: Keys are missing, left over or misshaped; says which.
+            CheckpointMismatch: Keys are missing, left over or misshaped; says which.
         """
         tensors, about = read_folder(folder)
         if config is None:
             config = cls.config_class(**about["config"]) if "config" in about else MINI
         config = replace(config, vae={**config.vae, "scaling_factor": about["scaling_factor"]})
-        prior = cls.random(config, about["words"])
-        prior.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=True)
-        prior.version = about["version"]
-        if not about["words"]:
-            prior.tokenizer = find_tokenizer(folder / "tokenizer", config)
+        words = about["words"]
+        length = config.text["max_position_embeddings"] if config.text else 2
+        tokenizer = WordTokenizer(words, length) if words else find_tokenizer(folder / "tokenizer", config)
+        with torch.device("meta"):
+            prior = cls.build(config, tokenizer, about["version"])
+        published.load_exactly(prior, tensors, "model")
         if config.fast_on_cpu:
             prior.unet.to(memory_format=torch.channels_last)
         return prior
@@ -358,7 +359,13 @@ class MVDreamPrior(LatentPrior):
 
     @classmethod
     def fit(cls, config: MVDreamConfig, parts: Parts) -> MVDreamConfig:
-        """The configuration with what only the weights tell; all is told here."""
+        """The configuration with what only the weights tell: whether a 1.5 file has its text encoder.
+
+        The authors' 1.5 code fetches CLIP ViT-L/14 by name, so that a file of its classes may come without.
+        """
+        if config.text_layout == "clip" and config.text is not None and not parts.text:
+            log.warning("%s comes without its text encoder: prompts cannot be encoded, tokens neither.", config.name)
+            return replace(config, text=None)
         return config
 
     def load_parts(self, parts: Parts) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from .configs import MVDreamConfig
+from .weight_errors import MissingWeights
 
 _START, _END, _UNKNOWN = 0, 1, 2
 
@@ -61,12 +62,12 @@ class MissingTokenizer:
         self.folder = folder
 
     def __call__(self, prompts: Sequence[str]) -> Tensor:
-        """Always raises FileNotFoundError: says where the files belong."""
+        """Always raises MissingWeights, a FileNotFoundError: says where the files belong."""
         if self.folder is None:
-            raise FileNotFoundError(
-                "These weights came as tensors, without a tokenizer: give tokens, or a file's path."
-            )
-        raise FileNotFoundError(f"{self.folder / 'vocab.json'} is missing; put CLIP's tokenizer files there.")
+            what = "These weights came as tensors, without a tokenizer."
+            raise MissingWeights(Path("tokenizer"), what, "Give tokens, or the path of the published file.")
+        missing = self.folder / "vocab.json"
+        raise MissingWeights(missing, f"{missing} is missing.", "Put CLIP's vocab.json and merges.txt there.")
 
 
 def find_tokenizer(folder: Path | None, config: MVDreamConfig) -> Callable[[Sequence[str]], Tensor]:
@@ -85,11 +86,12 @@ def clip_tokenizer(folder: Path, config: MVDreamConfig) -> Callable[[Sequence[st
     """CLIP's tokenizer from a local folder (`vocab.json`, `merges.txt`), padded as the configuration says.
 
     Raises:
-        FileNotFoundError: The folder lacks a file; says which.
+        MissingWeights: The folder lacks a file; says which.
     """
     for name in ("vocab.json", "merges.txt"):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name} is missing; put CLIP's tokenizer files there.")
+            what = f"{folder / name} is missing."
+            raise MissingWeights(folder / name, what, "Put CLIP's vocab.json and merges.txt there.")
     tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
     length, pad, end = (config.text[key] for key in ("max_position_embeddings", "pad_token_id", "eos_token_id"))
 
