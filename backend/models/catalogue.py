@@ -116,7 +116,7 @@ MVDREAM = Licence(
     "The hub's page says `openrail`; use-based restrictions apply.",
 )
 IMAGEDREAM = Licence(
-    "not stated",
+    "not stated by its authors",
     "https://huggingface.co/Peng-Wang/ImageDream",
     Commercial.UNCLEAR,
     "The code is MIT; no licence of the weights could be confirmed. Ask the authors before you sell what they make.",
@@ -134,7 +134,7 @@ STABILITY_COMMUNITY = Licence(
     "Up to a yearly revenue that the licence names; read it.",
 )
 V3D = Licence(
-    "not stated",
+    "not stated by its authors",
     "https://huggingface.co/heheyas/V3D",
     Commercial.UNCLEAR,
     "Neither the code nor the weights have a licence file, and the model is built on Stable Video Diffusion.",

@@ -47,37 +47,59 @@ def reader_of(model: Model) -> Reader:
     Args:
         model: One of the catalogue's.
     """
+    if model.family is Family.V3D:
+        from dreamlift.priors.v3d import V3DPrior
+        from dreamlift.priors.v3d_config import V3D_512
+
+        def published(path: Path) -> Prior:
+            return V3DPrior.from_published(path, conditioner=path.parent / "svd_xt.safetensors", config=V3D_512)
+
+        return Reader(published, lambda folder: V3DPrior.from_folder(folder, V3D_512))
     prior, config = _prior_of(model)
     return Reader(lambda path: prior.from_published(path, config), lambda folder: prior.from_folder(folder, config))
 
 
+def config_of(model: Model) -> Any:
+    """Sizes, conventions and licence of a model, as its prior knows them. Imports torch.
+
+    Args:
+        model: One of the catalogue's.
+    """
+    if model.family is Family.V3D:
+        from dreamlift.priors.v3d_config import V3D_512
+
+        return V3D_512
+    return _prior_of(model)[1]
+
+
 def _prior_of(model: Model) -> tuple[Any, Any]:
     if model.family in (Family.MVDREAM, Family.MVDREAM_15):
-        from dreamlift.priors import configs
+        from dreamlift.priors.configs import MVDREAM_SD15, MVDREAM_SD21
         from dreamlift.priors.mvdream import MVDreamPrior
 
-        return MVDreamPrior, configs.MVDREAM_SD15 if model.family is Family.MVDREAM_15 else configs.MVDREAM_SD21
+        return MVDreamPrior, MVDREAM_SD15 if model.family is Family.MVDREAM_15 else MVDREAM_SD21
     if model.family is Family.IMAGEDREAM:
-        from dreamlift.priors import configs
+        from dreamlift.priors.configs import IMAGEDREAM_LOCAL, IMAGEDREAM_PIXEL
         from dreamlift.priors.imagedream import ImageDreamPrior
 
-        return ImageDreamPrior, configs.IMAGEDREAM_LOCAL if model.id.endswith("local") else configs.IMAGEDREAM_PIXEL
+        return ImageDreamPrior, IMAGEDREAM_LOCAL if model.id == "imagedream-local" else IMAGEDREAM_PIXEL
     if model.family is Family.ZERO123:
-        from dreamlift.priors import zero123, zero123_config
+        from dreamlift.priors.zero123 import Zero123Prior
+        from dreamlift.priors.zero123_config import STABLE_ZERO123, STABLE_ZERO123_C, ZERO123, ZERO123_XL
 
-        own = {"zero123-xl": "ZERO123_XL", "stable-zero123": "STABLE_ZERO123", "stable-zero123-c": "STABLE_ZERO123_C"}
-        return zero123.Zero123Prior, getattr(zero123_config, own.get(model.id, "ZERO123"))
-    if model.family is Family.V3D:
-        from dreamlift.priors.v3d import V3D, V3DPrior
-
-        return V3DPrior, V3D
+        own = {"zero123-xl": ZERO123_XL, "stable-zero123": STABLE_ZERO123, "stable-zero123-c": STABLE_ZERO123_C}
+        return Zero123Prior, own.get(model.id, ZERO123)
     if model.family is Family.DEEPFLOYD:
-        from dreamlift.priors.deepfloyd import IF_I_XL, DeepFloydPrior
+        from dreamlift.priors.deepfloyd import DeepFloydPrior
+        from dreamlift.priors.deepfloyd_config import IF_I_XL
 
         return DeepFloydPrior, IF_I_XL
-    from dreamlift.priors.stable_diffusion import SD15, SD21_BASE, StableDiffusionPrior
+    if model.family is Family.STABLE_DIFFUSION:
+        from dreamlift.priors.stable_diffusion import StableDiffusionPrior
+        from dreamlift.priors.stable_diffusion_config import SD15, SD21_BASE
 
-    return StableDiffusionPrior, SD15 if model.id == "sd-1.5" else SD21_BASE
+        return StableDiffusionPrior, SD15 if model.id == "sd-1.5" else SD21_BASE
+    raise ValueError(f"No prior reads {model.family.value}; {model.id} cannot be opened.")
 
 
 def open_prior(store: Store, model: Model, reader: Reader | None = None) -> Prior:

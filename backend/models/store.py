@@ -6,7 +6,8 @@ Knows paths, JSON notes and locks. Knows no network (`pull`) and no model (`conv
     <folder>/<model id>/converted/...   safetensors that Dreamlift wrote, with the licence beside them
     <folder>/<model id>/about.json      source, commit, SHA-256 and licence of what was fetched
 
-A file that somebody copied by hand may also lie straight in the folder, or in the model's folder.
+What somebody copied by hand may also lie straight in the folder, or in the model's folder: `sd-v2.1-base-4view.pt`
+with `tokenizer/` beside it.
 """
 
 from __future__ import annotations
@@ -103,10 +104,9 @@ class Store:
 
     def find(self, model: Model, file: Published) -> Path | None:
         """Where a published file lies; None where it is in no folder. A link that leads nowhere counts as found."""
-        name = file.path.rsplit("/", 1)[-1]
         for folder in self.folders:
             places = [folder / model.id / "published" / file.path, folder / model.id / file.path]
-            places += [folder / name] if file is model.files[0] and not model.is_folder else []
+            places += [folder / file.path] if not model.is_folder else []
             for place in places:
                 if place.is_file() or place.is_symlink():
                     return place

@@ -57,7 +57,7 @@ def verify(store: Store, model: Model, tell: Tell = lambda count: None) -> list[
     """
     recorded = store.about(model).get("files", {})
     paths = dict.fromkeys([*(file.path for file in model.files), *recorded])
-    found = {path: store.find(model, Published(path)) or _first(store, model, path) for path in paths}
+    found = {path: store.find(model, Published(path)) for path in paths}
     checked = [
         _check(place, str(recorded.get(path, {}).get("sha256", "")), tell) for path, place in found.items() if place
     ]
@@ -73,10 +73,6 @@ def bytes_of(store: Store, model: Model) -> int:
     folder = store.converted(model)
     paths = [store.find(model, file) for file in model.files] + (list(folder.iterdir()) if folder else [])
     return sum(path.stat().st_size for path in paths if path is not None and path.is_file())
-
-
-def _first(store: Store, model: Model, path: str) -> Path | None:
-    return store.find(model, model.files[0]) if path == model.files[0].path else None
 
 
 def _check(path: Path, wanted: str, tell: Tell) -> Checked:

@@ -57,6 +57,7 @@ class RecordingContext:
     """Keeps everything it is told; asked to stop after some steps where told so."""
 
     device = torch.device("cpu")
+    plan = None
 
     def __init__(self, stop=None, stop_after=0, saved=None, previews=True):
         self.stop, self.stop_after, self.saved, self.previews = stop, stop_after, saved, previews
@@ -170,12 +171,30 @@ def test_words_the_model_does_not_know_are_told_and_a_prompt_of_none_is_refused(
     assert error.value.code == "empty_prompt"
 
 
-def test_missing_published_weights_are_named_with_the_way_out(monkeypatch):
+@pytest.fixture
+def no_weights(monkeypatch, tmp_path):
     monkeypatch.delenv(mvdream.WEIGHTS_VARIABLE, raising=False)
+    monkeypatch.setenv("DREAMLIFT_MODELS", str(tmp_path))
+
+
+def test_missing_published_weights_are_named_with_the_command_that_fetches_them(no_weights):
     with pytest.raises(RequestError) as error:
         mvdream.load_prior(Request(preset="full"), "cpu")
-    assert error.value.code == "weights_missing" and mvdream.WEIGHTS_VARIABLE in error.value.remedy
+    assert error.value.code == "weights_missing" and "dreamlift models pull mvdream-2.1" in error.value.remedy
     assert error.value.suggestion == {"preset": "mini"}
+
+
+def test_the_model_store_is_asked_for_the_published_weights(no_weights, tmp_path):
+    (tmp_path / "sd-v2.1-base-4view.pt").write_bytes(b"<html>log in</html>")
+    with pytest.raises(RequestError, match="is a web page") as error:
+        mvdream.load_prior(Request(preset="full"), "cpu")
+    assert error.value.code == "weights_unfinished"
+
+
+def test_a_variable_that_names_nothing_is_told(no_weights, monkeypatch):
+    monkeypatch.setenv(mvdream.WEIGHTS_VARIABLE, "/nowhere/w.pt")
+    with pytest.raises(RequestError, match="/nowhere/w.pt"):
+        mvdream.load_prior(Request(preset="full"), "cpu")
 
 
 def test_the_full_preset_runs_at_toy_size_with_random_weights_and_everything_on():
