@@ -36,6 +36,7 @@ class Silent:
     """A context that shows nothing, as the command line's."""
 
     device = torch.device("cpu")
+    plan = None
 
     def progress(self, progress):
         """Nothing."""

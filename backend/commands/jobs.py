@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ def show(args: argparse.Namespace) -> Exit:
         return Exit.OK
     request = job.request
     rows = [("job", job.job), ("state", f"{job.state.value}, {job.fraction:.0%}"), ("prompt", request.prompt)]
-    rows += [("run", f"{request.pipeline}, preset {request.preset}, seed {request.seed}")]
+    seeds = f"seed {request.seed}" if request.goal == "object" else f"views of seeds {_listed(request.seeds)}"
+    rows += [("run", f"{request.pipeline}, preset {request.preset}, {seeds}")]
     rows += [("settings", ", ".join(f"{key}={value}" for key, value in request.settings.items()))]
     rows += [("created", _when(job.created)), ("worked", f"{job.seconds:.0f} s")]
     rows += [("file", f"{file.name} ({file.size / 1e6:.1f} MB)") for file in job.artifacts]
@@ -124,18 +126,30 @@ def download(args: argparse.Namespace) -> Exit:
 
 
 def targets(job: Any, output: Path) -> list[tuple[Any, Path]]:
-    """Which file goes where: all into a folder, or the GLB alone into a file that ends in .glb.
+    """Which file goes where: all into a folder, or the GLB or the sheet alone into a file that ends in .glb or .png.
 
     Args:
         job: A job's summary with artifacts.
         output: Folder or file.
+
+    Raises:
+        CommandError: "bad_output", or "no_file" where the job left no file of that kind.
     """
     if output.is_dir():
         return [(artifact, output / f"{job.job}-{artifact.name}") for artifact in job.artifacts]
-    if output.suffix.lower() != ".glb":
-        what = f"{output} is no folder and does not end in .glb."
-        raise CommandError(what, "Name a folder that exists, or a .glb file.", "bad_output")
-    return [(artifact, output) for artifact in job.artifacts if artifact.name.endswith(".glb")][:1]
+    suffix = output.suffix.lower()
+    if suffix not in (".glb", ".png"):
+        what = f"{output} is no folder and does not end in .glb or .png."
+        raise CommandError(what, "Name a folder that exists, or a .glb or .png file.", "bad_output")
+    found = [(artifact, output) for artifact in job.artifacts if artifact.name.endswith(suffix)][:1]
+    if not found:
+        what = f"Job {job.job} left no {suffix} file, but {_listed(artifact.name for artifact in job.artifacts)}."
+        raise CommandError(what, "Name a folder to get them all.", "no_file", Exit.PROBLEM)
+    return found
+
+
+def _listed(things: Iterable[object]) -> str:
+    return ", ".join(map(str, things))
 
 
 def find_job(client: Any, start: str) -> Any:
@@ -165,6 +179,8 @@ def as_dict(job: Any) -> dict[str, Any]:
         "pipeline": request.pipeline,
         "preset": request.preset,
         "seed": request.seed,
+        "goal": request.goal,
+        "seeds": list(request.seeds),
         "settings": dict(request.settings),
         "created": job.created,
         "seconds": job.seconds,

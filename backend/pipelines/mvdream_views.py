@@ -7,8 +7,11 @@ Knows the prior and its cameras. Knows no jobs. The published demo takes 50 DDIM
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from dreamlift.priors.mvdream import MVDreamPrior
 from dreamlift.priors.sampling import ViewSampling, denoise_views, latent_shape, seed_noise
@@ -59,4 +62,8 @@ class MvDreamViews:
         noise = seed_noise(seeds, (len(self.names), *latent_shape(self.prior)))
         prompts = [self.prompt] * len(seeds)
         for latents in denoise_views(self.prior, prompts, cameras, noise, self.sampling, self.negative_prompt):
-            yield lambda latents=latents: self.prior.decode_latents(latents)
+            yield partial(self._decode, latents)
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        """Seed by seed: the decoder's memory grows with the pictures, and none of them waits for another."""
+        return torch.cat([self.prior.decode_latents(row) for row in latents.split(len(self.names))])

@@ -95,3 +95,10 @@ def test_a_server_draws_the_same_way(capsys, service, tmp_path, monkeypatch):
     assert [event["event"] for event in events][0] == "accepted" and events[-1]["seeds"] == [9, 200]
     assert picture(tmp_path / "shots" / "seed-200-back.png").max() == 200
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shots", "x.png"]
+    job = events[0]["job"]
+    assert main(["jobs", "show", job]) == Exit.OK
+    assert "views of seeds 9, 200" in capsys.readouterr().out
+    assert main(["jobs", "download", job, "-o", "sheet.png"]) == Exit.OK
+    assert picture(tmp_path / "sheet.png").shape == picture(tmp_path / "x.png").shape
+    assert main(["jobs", "download", job, "-o", "x.glb"]) == Exit.PROBLEM
+    assert "left no .glb file, but" in capsys.readouterr().err

@@ -16,6 +16,7 @@ class Quiet:
     """A context that keeps previews and warnings."""
 
     device = torch.device("cpu")
+    plan = None
 
     def __init__(self):
         self.shown, self.warned = [], []
