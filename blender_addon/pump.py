@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 1 / 30  # between ticks while a job runs
 IDLE_SECONDS = 1 / 10
+FAILED_SECONDS = 1.0  # after a tick that failed, so that the console stays readable
 BUDGET = 0.016  # of one tick; a commit may take longer
 DRAW_SECONDS = 0.25  # panels are drawn again at most this often
 SEED_PICTURES = "seeds/"  # where the previews of seeds lie among the thumbnails
@@ -58,8 +59,12 @@ def timer() -> float:
     if _pace.changed_geometry:
         app.rate.redrawn(time.thread_time() - _pace.computed)
         _pace.changed_geometry = False
-    tick(app)
-    pause = BUSY_SECONDS if _is_busy(app) else IDLE_SECONDS
+    try:
+        tick(app)
+        pause = BUSY_SECONDS if _is_busy(app) else IDLE_SECONDS
+    except Exception:  # Blender would take the timer away, and the extension would stand still until the next start
+        log.exception("a tick failed; the next one goes on")
+        pause = FAILED_SECONDS
     _pace.computed = time.thread_time()
     return pause
 
@@ -174,7 +179,7 @@ def _look_at_access(app: state.App) -> None:
         _pace.access = app.session.allowed = access
         request_redraw()
         if not access:
-            app.session.connection.close()
+            app.session.go_offline()
         else:
             app.session.retry()
             if preferences.get().start_with_blender:
@@ -225,10 +230,15 @@ def _show_mesh(app: state.App, job: Job, triangle_limit: int, now: float) -> Non
         job.hold = f"{len(message.faces) // 1000}k triangles: not shown"
         request_redraw()
         return
+    arrays = _arrays(message)
+    wrong = arrays.why_unusable()
+    if wrong:
+        log.error("job %s: a preview is left out: %s", job.id, wrong)
+        return
     if job.id not in app.live:
         _expect(app, job)
     began = time.perf_counter()
-    outcome = app.live.show(job.id, _arrays(message))
+    outcome = app.live.show(job.id, arrays)
     app.rate.applied(now, time.perf_counter() - began)
     _pace.changed_geometry = outcome is Outcome.WRITTEN
     job.missing = outcome is Outcome.MISSING

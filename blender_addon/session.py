@@ -238,6 +238,13 @@ class Session:
         self.connection.retry()
         self.changes += 1
 
+    def go_offline(self) -> None:
+        """Blender no longer allows the network: no socket stays open, not even a test's."""
+        self.connection.close()
+        for test in self.tests.values():
+            if test.ok is None:
+                self._end_test(test, False, "Online access is off")
+
     def open_file(self, saved: str) -> None:
         """Another .blend is open; `saved` is what its scene remembers of its jobs."""
         self.drop_preview()  # its seeds were for the other file's prompt
@@ -351,7 +358,7 @@ class Session:
         job = self.book.get(job_id)
         log.warning("job %s: the result cannot be fetched: %s", job_id, event.error)
         if job is not None:
-            job.problem = messages.Problem(code=event.error.code, what=event.error.what, remedy=event.error.remedy)
+            job.spoil(event.error.code, f"The result cannot be fetched: {event.error.what}")
 
     # -- parts -------------------------------------------------------------------------------------
 

@@ -126,7 +126,11 @@ class JobBook:
         return self.of_this_file()
 
     def clear(self) -> None:
-        """Another server: its jobs are others. Those of the open file stay, and wait for theirs."""
+        """Another server: its jobs are others. Those of the open file stay, and wait for theirs.
+
+        Requests that the old server has not answered are dropped: nobody would ever hear the answer.
+        """
+        self._sending.clear()
         for job in list(self._jobs.values()):
             if not job.here:
                 self.remove(job.id)

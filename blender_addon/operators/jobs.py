@@ -5,6 +5,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from .. import pump, state
+from ..jobs import choices
 from ..properties import settings as scene_settings
 from ..protocol import messages
 from ..protocol.errors import ProtocolError
@@ -89,10 +90,15 @@ class DREAMLIFT_OT_copy_settings(_JobOperator, bpy.types.Operator):
         fields, request = context.scene.dreamlift, job.request
         fields.prompt, fields.negative_prompt = request.prompt, request.negative_prompt
         fields.seed, fields.keep_seed = min(request.seed, 2**31 - 1), True
-        shown = app.snapshot
-        if (shown.pipeline, shown.preset) == (request.pipeline, request.preset):
-            scene_settings.apply(fields, shown.settings, dict(request.settings))
-        fields.pipeline, fields.preset = request.pipeline, request.preset
+        offered = app.session.welcome.pipelines if app.session.welcome else ()
+        pipeline = next((each for each in offered if each.name == request.pipeline), None)
+        settings = tuple(choices.settings_of(pipeline, request.preset)) if pipeline else ()
+        if not settings:
+            self.report(
+                {"WARNING"}, f"This server has no preset {request.preset}; only the prompt and seed were copied"
+            )
+            return {"FINISHED"}
+        scene_settings.apply(fields, request.pipeline, request.preset, settings, dict(request.settings))
         return {"FINISHED"}
 
 

@@ -115,12 +115,16 @@ def values(fields: DREAMLIFT_PG_scene, settings: tuple[Setting, ...], preset: st
     return choices.changed(settings, preset, chosen)
 
 
-def apply(fields: DREAMLIFT_PG_scene, settings: tuple[Setting, ...], chosen: dict) -> None:
-    """Put a request's settings into the panel."""
+def apply(fields: DREAMLIFT_PG_scene, pipeline: str, preset: str, settings: tuple[Setting, ...], chosen: dict) -> None:
+    """Put a request into the panel: its pipeline and preset, its settings, the preset's defaults for the others."""
+    sync(fields, pipeline, preset, settings)
     for setting in settings:
+        value = chosen.get(setting.key, setting.defaults[preset])
         item = fields.settings.get(setting.key)
-        if item is not None and setting.key in chosen:
-            setattr(item, FIELDS[setting.type], _as_field(setting, chosen[setting.key]))
+        if item is not None:
+            setattr(item, FIELDS[setting.type], _as_field(setting, value))
+        if setting.key == SIZE_KEY:
+            fields.size = value
 
 
 def next_seed(fields: DREAMLIFT_PG_scene) -> int:

@@ -8,6 +8,7 @@ selection and needs a file on disk. Nothing in the file is trusted: every offset
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ MAGIC = 0x46546C67  # "glTF"
 JSON_CHUNK = 0x4E4F534A
 BINARY_CHUNK = 0x004E4942
 MAX_BYTES = 1 << 30
+MAX_NODES = 1000  # a node may be named by many others, so that a small file could hold a tree without end
 _COMPONENTS = {5121: np.uint8, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 _TRIANGLES = 4
@@ -70,7 +72,7 @@ def read_glb(data: bytes) -> GlbAsset:
         return _read(document, binary)
     except GlbError:
         raise
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         # Any value of the JSON may be of any kind; asking for each would be longer than the reader.
         raise GlbError(f"the JSON chunk is damaged: {type(error).__name__}: {error}") from error
 
@@ -86,6 +88,8 @@ def _read(document: dict, binary: memoryview) -> GlbAsset:
         indices = _accessor(document, binary, primitive["indices"], "SCALAR").reshape(-1).astype(np.int64)
     else:
         indices = np.arange(len(positions))
+    if not np.isfinite(positions).all():
+        raise GlbError("a vertex is not a number")
     if indices.size % 3 or (indices.size and indices.max() >= len(positions)):
         raise GlbError(f"indices must be whole triangles below {len(positions)}; got {indices.size} indices")
     uvs = None
@@ -116,7 +120,7 @@ def _chunks(data: bytes) -> tuple[dict, memoryview]:
         if kind == JSON_CHUNK and document is None:
             try:
                 document = json.loads(bytes(chunk))
-            except ValueError as error:
+            except (RecursionError, ValueError) as error:
                 raise GlbError(f"the JSON chunk cannot be read: {error}") from error
         elif kind == BINARY_CHUNK:
             binary = chunk
@@ -166,11 +170,11 @@ def _accessor(document: dict, binary: memoryview, index: Any, shape: str) -> np.
 
 def _only_primitive(document: dict) -> tuple[dict, np.ndarray]:
     """The file's one primitive and the transform of the node that holds it."""
-    found = []
+    found, visits = [], itertools.count(1)
 
     def visit(index: int, above: np.ndarray, depth: int) -> None:
-        if depth > 32:
-            raise GlbError("nodes are nested deeper than 32; is there a loop?")
+        if depth > 32 or next(visits) > MAX_NODES:
+            raise GlbError(f"nodes are nested deeper than 32 or are more than {MAX_NODES}; is there a loop?")
         node = _entry(document, "nodes", index)
         here = above @ _node_matrix(node)
         if "mesh" in node:
@@ -214,8 +218,11 @@ def _material(document: dict, binary: memoryview, primitive: dict) -> dict:
     if "material" not in primitive:
         return {}
     rough = _entry(document, "materials", primitive["material"]).get("pbrMetallicRoughness", {})
+    factor = tuple(float(value) for value in rough.get("baseColorFactor", (1, 1, 1, 1)))
+    if len(factor) != 4:
+        raise GlbError(f"baseColorFactor must be four numbers, not {len(factor)}")
     values = {
-        "base_color": tuple(float(value) for value in rough.get("baseColorFactor", (1, 1, 1, 1))),
+        "base_color": factor,
         "roughness": float(rough.get("roughnessFactor", 1.0)),
         "metallic": float(rough.get("metallicFactor", 1.0)),
     }

@@ -30,6 +30,7 @@ JOB_KEY = "dreamlift_job"
 COLLECTION_NAME = "Dreamlift"
 _COLLECTION_KEY = "dreamlift_collection"
 SHARP_ANGLE = math.radians(50.0)
+LONGEST_NAME = 63  # of a custom property; Blender refuses longer ones
 _GONE = -1  # in place of an object's uid
 
 
@@ -183,7 +184,7 @@ class LiveObjects:
             log.warning("job %s: Blender mended the finished mesh", job_id)
         _give_material(found.data, live.name, asset)
         for key, value in provenance.items():
-            found[f"dreamlift_{key}"] = value
+            found[f"dreamlift_{key}"[:LONGEST_NAME]] = value
         self._undo_steps.append(f"Finish: {live.name}")
         self.forget(job_id)
 

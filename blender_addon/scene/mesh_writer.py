@@ -39,6 +39,19 @@ class MeshArrays:
     colors: np.ndarray | None = None
     uvs: np.ndarray | None = None
 
+    def why_unusable(self) -> str:
+        """What Blender would crash on, in words; "" where nothing is wrong. About 0.2 ms at 100,000 triangles."""
+        if (self.edges is None) != (self.face_edges is None):
+            return "edges without face edges, or the other way round"
+        for name, indices, count in (
+            ("a face", self.faces, len(self.vertices)),
+            ("an edge", self.edges, len(self.vertices)),
+            ("a face edge", self.face_edges, len(self.edges) if self.edges is not None else 0),
+        ):
+            if _reaches_past(indices, count):
+                return f"{name} points at number {int(indices.max())} or {int(indices.min())} of {count}"
+        return "" if np.isfinite(self.vertices).all() else "a vertex is not a number"
+
     def same_topology(self, other: MeshArrays | None) -> bool:
         """Whether only positions, colours or coordinates differ from `other`. About 0.1 ms at 100,000 triangles."""
         return (
@@ -49,6 +62,10 @@ class MeshArrays:
             and (self.edges is None) == (other.edges is None)
             and (self.faces is other.faces or np.array_equal(self.faces, other.faces))
         )
+
+
+def _reaches_past(indices: np.ndarray | None, count: int) -> bool:
+    return indices is not None and indices.size > 0 and (int(indices.min()) < 0 or int(indices.max()) >= count)
 
 
 def holds(mesh, arrays: MeshArrays) -> bool:

@@ -171,6 +171,24 @@ def the_panel_offers_what_the_server_has():
     wait(lambda: fields.settings["steps"].whole == 10000, what="the other preset")
 
 
+def copied_settings_are_the_jobs_also_from_another_preset():
+    fresh_file()
+    fields = bpy.context.scene.dreamlift
+    wait(lambda: "steps" in fields.settings, what="the settings")
+    fields.settings["steps"].whole = 123
+    job = generate("a red mushroom in 20 s", size=2.0)
+    bpy.ops.dreamlift.choose(pipeline="mvdream", preset="full")
+    wait(lambda: fields.settings["steps"].whole == 10000, what="the other preset")
+    fields.size, fields.prompt = 1.0, ""
+    bpy.ops.dreamlift.copy_settings(job_id=job.id)
+    for _ in range(2):  # at once, and still after the panel was renewed
+        assert (fields.preset, fields.settings["steps"].whole, fields.size) == ("mini", 123, 2.0)
+        assert fields.prompt == job.request.prompt and fields.keep_seed and fields.seed == job.request.seed
+        wait(lambda: app().snapshot.preset == "mini", what="the preset")
+    fields.keep_seed = False
+    end(job)
+
+
 def an_object_grows_at_the_cursor_and_is_committed():
     fresh_file()
     scene = bpy.context.scene
@@ -408,6 +426,16 @@ def a_preview_that_fails_says_so_in_its_box():
     fresh_file()
     wait(lambda: app().snapshot.seeds is None, what="another file has none")
     wait(no_preview_on_the_server, 15, "the end on the server")
+
+
+def a_tick_that_fails_is_logged_and_the_next_one_goes_on():
+    fresh_file()
+    session, app().session = app().session, None  # as a bug could leave it
+    pause = part("pump").timer()
+    app().session = session
+    assert pause == part("pump").FAILED_SECONDS and "a tick failed" in SAID.records.pop()
+    assert part("pump").timer() < pause
+    online()
 
 
 def no_python_thread_is_started():

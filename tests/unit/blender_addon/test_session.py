@@ -146,6 +146,17 @@ def test_a_finished_job_is_fetched_whole(session, server):
     assert job.committed and not session.waits_for_blender()
 
 
+def test_a_result_that_cannot_be_fetched_is_shown_as_a_failure(session, server):
+    job = submitted(session, server)
+    artifact = server.add_blob(b"x" * 10)
+    server.refuse["fetch"] = messages.Error(code="unknown_blob", what="The server has no such blob.")
+    server.push(messages.State(state=JobState.FINISHED, artifacts=(artifact,)), job.id, 1)
+    until(lambda: job.problem is not None, session, server)
+    assert job.state is JobState.FAILED and job.problem.code == "unknown_blob"
+    (row,) = build(session, around()).rows
+    assert row.problem is not None and row.problem.buttons[0].operator == "dreamlift.again"
+
+
 def test_a_refused_request_is_shown_with_what_to_do(session, server):
     until(lambda: session.link is Link.ONLINE, session, server)
     server.refuse["submit"] = messages.Error(code="queue_full", what="The queue is full.", remedy="Cancel a job.")
@@ -200,7 +211,9 @@ def test_changing_the_server_leaves_the_jobs_there(session, server, home):
     from blender_addon.protocol.pairing import format_pairing
 
     session.servers.add(format_pairing(other.endpoint), "studio")
+    session.submit(Job("", "Unanswered", messages.JobRequest(prompt="x"), here=True))
     session.use_server("studio")
+    assert [job.name for job in session.book] == ["Red mushroom"], "what the old server has not answered is dropped"
     until(lambda: session.link is Link.ONLINE, session, other)
     assert build(session, around()).server == "studio"
     other.close()
@@ -213,6 +226,17 @@ def test_the_test_button_measures_a_round_trip(session, server):
     until(lambda: session.tests["This Computer"].ok is not None, session, server)
     test = session.tests["This Computer"]
     assert test.ok and test.text.endswith("ms · CPU"), test.text
+
+
+def test_no_socket_stays_open_once_blender_forbids_the_network(session, server):
+    until(lambda: session.link is Link.ONLINE, session, server)
+    server.mute = True
+    session.test("This Computer")
+    session.tick()
+    session.go_offline()
+    test = session.tests["This Computer"]
+    assert test.ok is False and "Online access" in test.text
+    assert session.connection._socket is None and test.connection._socket is None
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,11 @@ def changed(edit) -> bytes:
         lambda d: d["nodes"][0].update(children=7),
         lambda d: d["nodes"][0].update(rotation=[1]),
         lambda d: d.update(nodes=["x"]),
+        lambda d: (
+            d["nodes"].extend({"children": [k + 2, k + 2]} for k in range(30)) or d["nodes"][0].update(children=[1])
+        ),
+        lambda d: d["materials"][0]["pbrMetallicRoughness"].update(baseColorFactor=[1, 1]),
+        lambda d: d["nodes"][0].update(translation=[float("nan"), 0, 0]),
     ],
 )
 def test_a_damaged_document_is_refused(edit):
@@ -137,3 +142,10 @@ def test_random_damage_raises_nothing_else(at, junk):
 def test_a_cut_off_file_is_refused(cut):
     with pytest.raises(reader.GlbError):
         reader.read_glb(glb_bytes(tetrahedron())[:cut])
+
+
+def test_a_document_nested_without_end_is_refused():
+    text = b"[" * 200_000
+    head = struct.pack("<III", 0x46546C67, 2, 20 + len(text)) + struct.pack("<II", len(text), 0x4E4F534A)
+    with pytest.raises(reader.GlbError, match="JSON"):
+        reader.read_glb(head + text)
