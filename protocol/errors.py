@@ -35,6 +35,7 @@ CODES = {
     "missing_image": "The pipeline needs a picture.",
     "queue_full": "The server holds as many unfinished jobs as it may.",
     "storage_full": "The server has no room left for files.",
+    "does_not_fit": "No device of the server has enough memory for this preset.",
     "out_of_memory": "The device's memory did not suffice.",
     "worker_lost": "The worker process ended unexpectedly, more often than the server retries.",
     "internal_error": "A fault in the program; the server's log has the details.",

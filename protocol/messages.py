@@ -63,6 +63,7 @@ class JobRequest(Record):
     name: str = text("", 120)
     goal: str = choice(("object", "views"), "object")
     seeds: tuple = listing(seed_number, limits.MAX_SEEDS, ())  # of a request for views
+    weights: str = choice(("trained", "random"), "trained")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +103,16 @@ class Setting(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Preset(Record):
-    """One preset. `seconds` is the median of what whole runs took on this server, None before the first."""
+    """One preset. `seconds` is the median of what whole runs took on this server, None before the first.
+
+    `memory_bytes` is the estimated least that a GPU must have free for it, 0 where nobody knows.
+    """
 
     name: str = text(longest=64, pattern=IDENTIFIER)
     label: str = text(longest=60)
     help: str = text("", 400)
     seconds: float | None = number(None, 0, 1e9, optional=True)
+    memory_bytes: int = integer(0)
 
 
 @dataclass(frozen=True, kw_only=True)

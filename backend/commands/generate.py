@@ -51,6 +51,12 @@ def add(commands, common: argparse.ArgumentParser) -> None:
         dest="settings",
         help="change one of the preset's settings",
     )
+    parser.add_argument(
+        "--weights",
+        choices=("trained", "random"),
+        default="trained",
+        help="random: a model of the preset's size that learned nothing, to time a machine without weights",
+    )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="also write a contact sheet of eight views")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument(

@@ -19,6 +19,8 @@ from dreamlift.pipelines.context import Preview, Progress, Stop
 if TYPE_CHECKING:
     import torch
 
+    from dreamlift.memory.plan import Plan
+
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +39,7 @@ class LocalContext:
         self._checkpoint_file = checkpoint_file
         self._stop: Stop | None = None
         self._announced = False
+        self.plan: Plan | None = None
 
     def progress(self, progress: Progress) -> None:
         """Draw it."""

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ from dreamlift.commands.display import Display
 from dreamlift.commands.local_context import LocalContext
 from dreamlift.commands.outcomes import CommandError, Exit
 from dreamlift.commands.requests import request_from
-from dreamlift.pipelines.context import Asset, Request, Stopped
+from dreamlift.memory.cards import card_of
+from dreamlift.memory.step_down import run_planned
+from dreamlift.pipelines.context import TRAINED, Asset, Request, Stopped
 from dreamlift.threads import prepare_threads
 
 if TYPE_CHECKING:
@@ -53,7 +56,8 @@ def generate_here(args: argparse.Namespace, output: Path, sheet: Path | None, di
         log.info("plan: %s, %d steps, about %.0f s", stage.name, stage.steps, stage.seconds)
     try:
         with context.interruptible():
-            asset = pipeline.run(request, context)
+            work = partial(pipeline.run, request, context)
+            asset = run_planned(work, request, context, card_of(device))
             display.state("writing")
             write_files(asset, output, sheet)
     except OSError as error:
@@ -118,5 +122,6 @@ def write_files(asset: Asset, output: Path, sheet: Path | None) -> None:
 def fingerprint(request: Request) -> str:
     """Eight hex digits that differ where two requests differ; a checkpoint belongs to one request."""
     parts = [request.pipeline, request.preset, request.prompt, request.negative_prompt, request.seed]
+    parts += [request.weights] if request.weights != TRAINED else []
     text = json.dumps([*parts, sorted(request.settings.items())], default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

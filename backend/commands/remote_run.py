@@ -68,6 +68,7 @@ def job_request(request: Request) -> JobRequest:
         settings=dict(request.settings),
         goal=request.goal,
         seeds=request.seeds,
+        weights=request.weights,
     )
 
 

@@ -22,7 +22,7 @@ def request_from(args: argparse.Namespace) -> Request:
     """The request that `dreamlift generate`'s arguments ask for.
 
     Args:
-        args: With pipeline, preset, prompt, negative, seed and settings (a list of "key=value").
+        args: With pipeline, preset, prompt, negative, seed, weights and settings (a list of "key=value").
 
     Raises:
         CommandError: naming the word that cannot be read and what would be right.
@@ -40,7 +40,7 @@ def request_from(args: argparse.Namespace) -> Request:
     known = {setting.key: setting for setting in description.settings if preset in setting.defaults}
     settings = dict(read_setting(word, known) for word in args.settings)
     check(description.name, preset, settings)
-    return Request(description.name, preset, prompt, args.negative, args.seed, settings)
+    return Request(description.name, preset, prompt, args.negative, args.seed, settings, weights=args.weights)
 
 
 def read_setting(word: str, known: dict[str, SettingDescription]) -> tuple[str, Scalar]:

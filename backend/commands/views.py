@@ -12,6 +12,7 @@ import json
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,12 @@ def add(commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--pipeline", default="mvdream", help="whose prior draws (default: mvdream)")
     parser.add_argument("--preset", help="which of its sizes (default: the pipeline's, mini without a GPU)")
     parser.add_argument("--negative", default="", metavar="PROMPT", help="what to avoid")
+    parser.add_argument(
+        "--weights",
+        choices=("trained", "random"),
+        default="trained",
+        help="random: a model of the preset's size that learned nothing, to time a machine without weights",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument(
         "--server",
@@ -196,6 +203,8 @@ def views_here(args: argparse.Namespace, request: Request, display: Display) -> 
     prepare_threads()
     from dreamlift.commands.local_context import LocalContext
     from dreamlift.commands.local_run import choose_device
+    from dreamlift.memory.cards import card_of
+    from dreamlift.memory.step_down import run_planned
     from dreamlift.pipelines.catalog import load
     from dreamlift.pipelines.context import Stopped
 
@@ -204,7 +213,8 @@ def views_here(args: argparse.Namespace, request: Request, display: Display) -> 
     pipeline = load(request.pipeline)
     try:
         with context.interruptible():
-            return pipeline.sample_views(request, context)
+            work = partial(pipeline.sample_views, request, context)
+            return run_planned(work, request, context, card_of(context.device))
     except Stopped as stopped:
         what = "Stopped before there was a picture to keep."
         raise CommandError(what, "Run the same command again.", "stopped", Exit.INTERRUPTED) from stopped

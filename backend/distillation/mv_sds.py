@@ -55,6 +55,8 @@ class Guidance:
         image_weight: Of the same residual in pictures, ||x - D(xhat0)||^2, an addition known from HiFA (Zhu and
             Zhuang 2023). A small VAE's encoder has directions in which pixels change much and latents little: the
             latent loss leaves those to chance and paints in false colours, the picture loss does not.
+        rows: Most noisy latents that the prior is asked about at once, a multiple of `views`; 0 asks about all. The
+            answer is the same up to rounding, the memory is less.
     """
 
     scale: float = 50.0
@@ -63,6 +65,7 @@ class Guidance:
     image_size: int | None = None
     latent_weight: float = 1.0
     image_weight: float = 0.0
+    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,8 +172,13 @@ def guided_x0(
     both = Cameras(cameras.c2w.repeat(2, 1, 1), cameras.fovy.repeat(2)).to(noisy.device)
     context = torch.cat([condition.positive.expand(count, -1, -1), condition.negative.expand(count, -1, -1)])
     t = torch.full((2 * count,), timestep, dtype=torch.long, device=noisy.device)
-    answer = prior.predict_x0(noisy.repeat(2, 1, 1, 1), t, context, both, views=guidance.views)
-    conditional, unconditional = answer.float().chunk(2)
+    noisy = noisy.repeat(2, 1, 1, 1)
+    rows = guidance.rows or 2 * count
+    pieces = [slice(k, k + rows) for k in range(0, 2 * count, rows)]
+    answers = [
+        prior.predict_x0(noisy[some], t[some], context[some], both[some], views=guidance.views) for some in pieces
+    ]
+    conditional, unconditional = torch.cat(answers).float().chunk(2)
     guided = unconditional + guidance.scale * (conditional - unconditional)
     return rescale(guided, conditional, guidance.rescale, guidance.views)
 

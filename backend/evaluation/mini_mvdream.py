@@ -98,8 +98,9 @@ def fingerprint(folder: Path) -> str:
 
 
 class SilentContext:
-    """A job that nobody watches: no previews, no checkpoints, no stop."""
+    """A job that nobody watches: no previews, no checkpoints, no stop, and no plan: the mini model fits anywhere."""
 
+    plan = None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def progress(self, progress: JobProgress) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .plan import Plan
-from .step_down import free_memory
+from .shelf import free_memory
 
 log = logging.getLogger(__name__)
 ENCODERS = ("text_encoder", "image_encoder", "vision")
@@ -83,37 +83,35 @@ def encoding(prior, plan: Plan | None) -> Iterator[None]:
 
     Args:
         prior: As `place` left it, or anything else.
-        plan: Of the job; None changes nothing.
+        plan: Of the job; None keeps them there.
     """
     parts = [getattr(prior, name, None) for name in ENCODERS]
     encoders = [part for part in parts if isinstance(part, nn.Module)]
-    if plan is None or not plan.release_encoders or not encoders:
-        yield
-        return
-    for encoder in encoders:
+    for encoder in encoders:  # an earlier job may have sent them away
         encoder.to(prior.device)
     try:
         yield
     finally:
-        for encoder in encoders:
-            encoder.to("cpu")
-        free_memory()
+        if plan is not None and plan.release_encoders and encoders:
+            for encoder in encoders:
+                encoder.to("cpu")
+            free_memory()
 
 
 @contextlib.contextmanager
-def preferred_attention(plan: Plan | None) -> Iterator[None]:
-    """While inside, torch's attention tries the plan's kind first; the others stay allowed, so nothing can fail.
+def preferred_attention(plan: Plan | None, device: torch.device) -> Iterator[None]:
+    """While inside, torch's attention on CUDA tries the plan's kind first; the others stay allowed: nothing can fail.
 
     Args:
         plan: Of the job; None leaves the choice to torch.
+        device: Of the job; a CPU has one kind only.
     """
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    order = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    first = {"flash": 0, "efficient": 1, "math": 2}
-    if plan is None:
+    if plan is None or device.type != "cuda":
         yield
         return
-    place = first[plan.attention]
-    with sdpa_kernel([order[place], *order[:place], *order[place + 1 :]], set_priority=True):
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    kinds = {"flash": SDPBackend.FLASH_ATTENTION, "efficient": SDPBackend.EFFICIENT_ATTENTION, "math": SDPBackend.MATH}
+    others = [kind for name, kind in kinds.items() if name != plan.attention]
+    with sdpa_kernel([kinds[plan.attention], *others], set_priority=True):
         yield

@@ -73,9 +73,7 @@ class _Live(TorchDispatchMode):
         self.now = self.peak = 0
         self.sizes: dict[int, int] = {}
         self.known = {
-            value.untyped_storage()._cdata
-            for module in known
-            for value in (*module.parameters(), *module.buffers())
+            value.untyped_storage()._cdata for module in known for value in (*module.parameters(), *module.buffers())
         }
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):

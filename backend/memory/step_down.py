@@ -1,18 +1,17 @@
 """An out-of-memory inside a run: once, the job goes on from its last checkpoint one rung down; twice, it ends in words.
 
-Knows plans and a job's context. Knows no pipeline: the caller says what to run and how to let go of what it loaded.
+Knows plans, a job's context and the shelf of loaded models. Knows no pipeline: the caller says what to run.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
-import sys
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from dreamlift.pipelines.context import Request, RequestError
 
+from . import shelf
 from .cards import Card
 from .fit import fitting_presets, plan_or_refuse
 from .plan import Plan, next_rung
@@ -30,9 +29,7 @@ class PlannedContext(Protocol):
         """Tell the artist something that does not stop the job."""
 
 
-def run_planned(
-    work: Callable[[], Result], request: Request, context: PlannedContext, card: Card, release: Callable[[], None]
-) -> Result:
+def run_planned(work: Callable[[], Result], request: Request, context: PlannedContext, card: Card) -> Result:
     """Do a job's work by the plan of its card; after an out-of-memory once more by the next rung.
 
     Args:
@@ -40,7 +37,6 @@ def run_planned(
         request: Whose pipeline and preset are planned.
         context: Gets the plan, and hears of a step down.
         card: Where the job runs.
-        release: Lets go of the models that the pipeline keeps.
 
     Returns:
         What `work` returns.
@@ -62,10 +58,9 @@ def run_planned(
             lower = next_rung(request.pipeline, request.preset, card, context.plan)
         if lower is None:
             raise exhausted(request, card) from error
-        log.warning("out of memory: %s", error)
+        log.warning("out of memory: %s", str(error))  # a record that held the error would hold its tensors
     # Out here the error is gone, and with its traceback the tensors of the failed step.
-    release()
-    free_memory()
+    shelf.clear()
     context.plan = lower
     log.warning("memory plan, one step down: %s", lower.words())
     what = "The device's memory did not suffice."
@@ -94,11 +89,3 @@ def exhausted(request: Request, card: Card) -> RequestError:
     smaller = [presets[-1]] if presets else []
     remedy = "Close other programs that use the device" + (f", or use preset {smaller[0]!r}." if smaller else ".")
     return RequestError("out_of_memory", what, remedy, {"preset": smaller[0]} if smaller else None)
-
-
-def free_memory() -> None:
-    """Give back what nothing refers to any more: Python's cycles first, then torch's cache of free blocks."""
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -16,6 +16,11 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+    from dreamlift.memory.plan import Plan
+
+TRAINED, RANDOM = "trained", "random"
+WEIGHTS = (TRAINED, RANDOM)  # what `Request.weights` may say
+
 
 @dataclass(frozen=True)
 class Request:
@@ -31,6 +36,8 @@ class Request:
         images: Encoded picture files (PNG, JPEG) by role, such as "reference".
         goal: "object" for a finished asset, "views" for what the prior draws from each of `seeds`.
         seeds: The rows of a "views" request, each as `seed`; a request for an object has none.
+        weights: "trained" for the preset's own, "random" for a model of the same size with seeded random weights, to
+            run, time and profile it where there are none; what it makes means nothing.
     """
 
     pipeline: str = "mvdream"
@@ -42,6 +49,7 @@ class Request:
     images: Mapping[str, bytes] = field(default_factory=dict)
     goal: str = "object"
     seeds: tuple[int, ...] = ()
+    weights: str = TRAINED
 
 
 class RequestError(ValueError):
@@ -145,7 +153,13 @@ class Stopped(Exception):
 
 
 class Context(Protocol):
-    """A pipeline's only way to the outside. Every method returns at once."""
+    """A pipeline's only way to the outside. Every method returns at once.
+
+    Attributes:
+        plan: How to save memory on this device; None where nobody planned.
+    """
+
+    plan: Plan | None
 
     @property
     def device(self) -> torch.device:
@@ -192,6 +206,7 @@ class Provenance:
     dreamlift: str  # version
     seconds: float
     settings: Mapping[str, Any] = field(default_factory=dict)
+    memory: str = ""  # how it ran: precision and what was saved, and whether an out-of-memory took it a step down
 
 
 @dataclass(frozen=True)

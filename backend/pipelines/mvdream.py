@@ -25,8 +25,17 @@ from dreamlift.assets.finish import FinishSettings, finish
 from dreamlift.assets.surface import EmptySurface, extract_surface
 from dreamlift.distillation.mv_sds import TextCondition, mv_sds
 from dreamlift.distillation.schedules import draw_timestep
+from dreamlift.memory import shelf
+from dreamlift.memory.apply import encoding, place, preferred_attention
+from dreamlift.memory.plan import Plan
+from dreamlift.models.catalogue import MODELS
+from dreamlift.models.convert import located
+from dreamlift.models.store import Store
+from dreamlift.priors.configs import MVDREAM_SD21, MVDreamConfig
 from dreamlift.priors.mvdream import MVDreamPrior
 from dreamlift.priors.published import CheckpointMismatch
+from dreamlift.priors.random_weights import random_prior, randomise
+from dreamlift.priors.weight_errors import MissingWeights, WeightsError
 from dreamlift.rendering.cameras import Cameras, camera_rays
 from dreamlift.rendering.occupancy import OccupancyGrid, occupied_by_distance
 from dreamlift.rendering.shading import Light, orientation_loss, sample_light, shade
@@ -37,7 +46,19 @@ from dreamlift.representations.density_field import DensityField
 from dreamlift.representations.sdf_grid import SdfGrid
 
 from . import catalog
-from .context import Asset, Context, Progress, Provenance, Request, RequestError, SeedViews, StagePlan, Stop, Stopped
+from .context import (
+    RANDOM,
+    Asset,
+    Context,
+    Progress,
+    Provenance,
+    Request,
+    RequestError,
+    SeedViews,
+    StagePlan,
+    Stop,
+    Stopped,
+)
 from .mvdream_previews import mesh_preview, views_preview
 from .mvdream_settings import MvDreamSettings, SdfGridSettings, StageSettings, settings_for
 from .mvdream_views import SAMPLING_FULL, SAMPLING_MINI, MvDreamViews
@@ -99,36 +120,46 @@ def run(
     """
     started = time.monotonic()
     settings = settings or settings_for(request)
-    prior = prior or load_prior(request, str(context.device))
+    prior = prior or load_prior(request, str(context.device), context.plan)
     check_words(prior, request.prompt, context)
-    condition = encode_condition(prior, request, settings)
+    with encoding(prior, context.plan):
+        condition = encode_condition(prior, request, settings)
     job = Optimisation(settings, prior, condition, request.seed, context)
     job.restore()
-    ended = next((reason for stage in settings.stages if (reason := distil(job, stage)) is not None), None)
+    with preferred_attention(context.plan, context.device):
+        ended = next((reason for stage in settings.stages if (reason := distil(job, stage)) is not None), None)
     log.info("optimised %d steps in %.1f s (%s)", job.step, time.monotonic() - started, ended or "all")
     return finish_asset(job, request, started)
 
 
-@functools.cache
-def _loaded(weights: str, device: str) -> MVDreamPrior:
-    # Kept for the life of the process: a warm worker starts the next job at once.
+def _open(weights: str, seed: int, config: MVDreamConfig, device: str, plan: Plan) -> MVDreamPrior:
     if weights == "mini":
         prior = MVDreamPrior.mini()
+    elif weights == "random mini":
+        prior = randomise(MVDreamPrior.mini(), seed=seed)  # the words of the embedded one, and nothing it learned
+        prior.version = "random weights"
     elif weights == "random":
-        from dreamlift.priors.configs import MVDREAM_SD21
-
-        prior = MVDreamPrior.random(MVDREAM_SD21)
+        there = device if plan.offload == "none" else "cpu"
+        prior = random_prior(MVDreamPrior, config, seed=seed, device=there, dtype=getattr(torch, plan.dtype))
+    elif (Path(weights) / "model.safetensors").is_file():
+        prior = MVDreamPrior.from_folder(Path(weights), config)
     else:
-        prior = MVDreamPrior.from_published(Path(weights))
-    return prior.to(device).requires_grad_(False).eval()
+        prior = MVDreamPrior.from_published(Path(weights), config)
+    return place(prior, plan, device)
 
 
-def load_prior(request: Request, device: str) -> MVDreamPrior:
-    """The prior of a request's preset: embedded for mini, from disk for full.
+def load_prior(
+    request: Request, device: str, plan: Plan | None = None, config: MVDreamConfig = MVDREAM_SD21
+) -> MVDreamPrior:
+    """The prior of a request's preset: embedded for mini, from disk for full, or with random weights.
+
+    It is kept for the next job of the process; another preset, device or precision takes its place.
 
     Args:
-        request: Its preset decides.
+        request: Its preset and its weights decide.
         device: Torch's name of the device.
+        plan: Precision and where its parts live; None takes float32 and everything on the device.
+        config: Of the full model.
 
     Returns:
         The prior on that device, without gradients.
@@ -137,22 +168,41 @@ def load_prior(request: Request, device: str) -> MVDreamPrior:
         RequestError: The weights are not on this machine, or not the right ones.
     """
     try:
-        return _loaded("mini" if request.preset == "mini" else _published(request), device)
+        plan = plan or Plan()
+        weights = _weights(request)
+        seed = request.seed if weights.startswith("random") else 0
+        how = (plan.dtype, plan.codec_dtype, plan.vae, plan.offload, plan.compiled)
+        key = ("mvdream", weights, seed, config.name, device, *how)
+        return shelf.keep(key, functools.partial(_open, weights, seed, config, device, plan))
+    except WeightsError as error:
+        raise RequestError(error.code, error.what, error.remedy) from error
     except (FileNotFoundError, CheckpointMismatch) as error:
         remedy = "Reinstall Dreamlift." if request.preset == "mini" else f"See {WEIGHTS_VARIABLE}."
         raise RequestError("weights_missing", str(error), remedy) from error
 
 
+def _weights(request: Request) -> str:
+    """What to open: "mini", "random mini", "random", or a path."""
+    if request.weights == RANDOM:
+        return "random mini" if request.preset == "mini" else "random"
+    return "mini" if request.preset == "mini" else _published(request)
+
+
 def _published(request: Request) -> str:
-    weights = os.environ.get(WEIGHTS_VARIABLE, "")
-    if weights != "random" and not (weights and Path(weights).exists()):
-        raise RequestError(
-            "weights_missing",
-            f"Preset {request.preset!r} needs MVDream's published weights, and {WEIGHTS_VARIABLE} is {weights!r}.",
-            f"Set {WEIGHTS_VARIABLE} to sd-v2.1-base-4view.pt or its converted folder, or use preset 'mini'.",
-            {"preset": "mini"},
-        )
-    return weights
+    """Where the published weights are: what the variable names, else what the model store has."""
+    named = os.environ.get(WEIGHTS_VARIABLE, "")
+    needs = f"Preset {request.preset!r} needs MVDream's published weights."
+    if named == "random" or (named and Path(named).exists()):
+        return named
+    if named:
+        what = f"{needs} {WEIGHTS_VARIABLE} names {named!r}, which is not there."
+        remedy = f"Mend or unset {WEIGHTS_VARIABLE}, or use preset 'mini'."
+        raise RequestError("weights_missing", what, remedy, {"preset": "mini"})
+    try:
+        return str(located(Store.here(), MODELS["mvdream-2.1"]))
+    except MissingWeights as error:
+        remedy = f"{error.remedy} Or use preset 'mini', which needs none."
+        raise RequestError("weights_missing", f"{needs} {error.what}", remedy, {"preset": "mini"}) from error
 
 
 def check_words(prior: MVDreamPrior, prompt: str, context: Context) -> None:
@@ -169,7 +219,7 @@ def check_words(prior: MVDreamPrior, prompt: str, context: Context) -> None:
     if not prompt.strip():
         raise RequestError("empty_prompt", "The prompt is empty.", "Say what to make, such as 'a red mushroom'.")
     unknown = prior.unknown_words(prompt)
-    if not unknown:
+    if not unknown or not prior.tokenizer.words:  # random weights without a vocabulary take any word
         return
     words = [word for word in "".join(c if c.isalnum() else " " for c in prompt.lower()).split()]
     known = [word for word in words if word not in unknown and word not in _EMPTY_WORDS]
@@ -354,7 +404,8 @@ def mv_sds_step(job: Optimisation, stage: StageSettings) -> None:
     light = sample_light(cameras, chance) if stage.shading else None
     rendered = render_views(job, stage, cameras, light, chance, noise)
     t = draw_timestep(settings.lowest_t(job.step), settings.highest_t(job.step), 1000, chance)
-    guidance = replace(settings.guidance, image_size=stage.seen)
+    rows = job.context.plan.rows if job.context.plan else 0
+    guidance = replace(settings.guidance, image_size=stage.seen, rows=rows)
     guided = mv_sds(job.prior, rendered.images, cameras, job.condition, t, guidance, noise)
     # The loss is a sum over latents: seen at half size it would weigh a quarter beside the regularisers.
     balance = (job.prior.image_size / (stage.seen or job.prior.image_size)) ** 2
@@ -469,7 +520,7 @@ def finish_asset(job: Optimisation, request: Request, started: float) -> Asset:
         what = f"Nothing took shape for {request.prompt!r} in {job.step} steps."
         raise RequestError("empty_object", what, "Give it more steps, or change the prompt or the seed.") from error
     job.context.progress(Progress("asset", index, index + 1, 1, FINISH_STEPS))
-    provenance = provenance_of(job.prior, request, started)
+    provenance = provenance_of(job.prior, request, started, job.context.plan)
     targets = FinishSettings(asset.triangles, asset.texture_size, asset.size_m)
     finished = finish(surface, functools.partial(albedo_of, job.field), targets, provenance)
     job.context.progress(Progress("asset", index, index + 1, FINISH_STEPS, FINISH_STEPS, 0.0))
@@ -496,22 +547,25 @@ def sample_views(request: Request, context: Context, prior: MVDreamPrior | None 
     """
     catalog.check_views(request.pipeline, request.preset, request.settings, request.seeds)
     started = time.monotonic()
-    prior = prior or load_prior(request, str(context.device))
+    prior = prior or load_prior(request, str(context.device), context.plan)
     check_words(prior, request.prompt, context)
     sampling = SAMPLING_MINI if request.preset == "mini" else SAMPLING_FULL
     settings = settings_for(request)
     source = MvDreamViews(prior, request.prompt, request.negative_prompt, settings, sampling)
-    images, seeds = sample_seeds(source, request.seeds, context)
-    return SeedViews(images, source.names, seeds, provenance_of(prior, replace(request, seed=seeds[0]), started))
+    with encoding(prior, context.plan), preferred_attention(context.plan, context.device):
+        images, seeds = sample_seeds(source, request.seeds, context)
+    about = provenance_of(prior, replace(request, seed=seeds[0]), started, context.plan)
+    return SeedViews(images, source.names, seeds, about)
 
 
-def provenance_of(prior: MVDreamPrior, request: Request, started: float) -> Provenance:
+def provenance_of(prior: MVDreamPrior, request: Request, started: float, plan: Plan | None) -> Provenance:
     """Where a result of this pipeline came from.
 
     Args:
         prior: Whose weights made it.
         request: What was asked.
         started: When, in seconds of the monotonic clock.
+        plan: How it ran; None where nobody planned.
     """
     return Provenance(
         pipeline="mvdream",
@@ -525,6 +579,7 @@ def provenance_of(prior: MVDreamPrior, request: Request, started: float) -> Prov
         dreamlift=__version__,
         seconds=round(time.monotonic() - started, 1),
         settings=dict(request.settings),
+        memory=plan.words() if plan else "",
     )
 
 

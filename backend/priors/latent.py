@@ -62,6 +62,7 @@ class LatentPrior(nn.Module):
         super().__init__()
         self.config, self.vae, self.version = config, vae, version
         self.precision: torch.dtype | None = None  # of the arithmetic; None lets the device decide, see `autocast`
+        self.codec_precision: torch.dtype | None = None  # of the VAE, where it differs (memory.plan)
         self.scheduler = stable_diffusion_schedule(config.prediction, config.zero_terminal_snr)
         self.register_buffer("alphas_cumprod", self.scheduler.alphas_cumprod.clone(), persistent=False)
 
@@ -100,14 +101,15 @@ class LatentPrior(nn.Module):
         """Where the weights are."""
         return self.alphas_cumprod.device
 
-    def autocast(self) -> contextlib.AbstractContextManager:
+    def autocast(self, precision: torch.dtype | None = None) -> contextlib.AbstractContextManager:
         """Precision of the arithmetic: `self.precision` where it is set, else bfloat16 on CUDA and float32 on the CPU.
 
         Models that say `fast_on_cpu` (the mini ones) take bfloat16 on processors that multiply it in hardware.
+        `precision` goes before all of that.
         """
         kind = self.device.type
         usual = kind == "cuda" or (self.config.fast_on_cpu and cpu_bfloat16())
-        dtype = self.precision or (torch.bfloat16 if usual else torch.float32)
+        dtype = precision or self.precision or (torch.bfloat16 if usual else torch.float32)
         return torch.autocast(kind, dtype, enabled=dtype != torch.float32)
 
     def encode_images(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -127,7 +129,7 @@ class LatentPrior(nn.Module):
 
         Zero123 and V3D are conditioned on these (checkpoints.md, point 2).
         """
-        with self.autocast():
+        with self.autocast(self.codec_precision):
             posterior = self.vae.encode(images * 2 - 1).latent_dist
         return (posterior.mean if generator is None else posterior.sample(generator)).float()
 
@@ -139,7 +141,7 @@ class LatentPrior(nn.Module):
     @torch.no_grad()
     def decode_raw(self, latents: Tensor) -> Tensor:
         """Pictures of scaled latents as the decoder gives them, about [-1, 1] and not clamped; for comparisons."""
-        with self.autocast():
+        with self.autocast(self.codec_precision):
             return self.vae.decode(latents / self.vae.config.scaling_factor).sample.float()
 
     def _abar(self, t: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ from .warp_bridge import as_array, launch
 if TYPE_CHECKING:
     from dreamlift.representations.field import Field
 
+PLACED_AT_ONCE = 2**20  # samples whose density is asked for together, without gradients
+
 
 @dataclass(frozen=True)
 class VolumeSettings:
@@ -259,6 +261,7 @@ def place_samples(
     samples = Samples(rays, t, origins[rays] + directions[rays] * t[:, None], step, len(origins))
     if settings.prune_alpha <= 0 or not len(t):
         return samples
-    optical_depth = field.density(samples.points) * step
+    # In pieces: 256 px of four views ask for millions of samples, which would need more memory than the gradient pass.
+    optical_depth = torch.cat([field.density(piece) for piece in samples.points.split(PLACED_AT_ONCE)]) * step
     visible = transmittance(optical_depth, samples) > settings.prune_transmittance
     return samples[visible & (1 - torch.exp(-optical_depth) >= settings.prune_alpha)]

@@ -13,6 +13,9 @@ from dataclasses import asdict
 import numpy as np
 
 from dreamlift import __version__
+from dreamlift.memory.cards import SIZES, Card, card_of_size
+from dreamlift.memory.fit import refusal
+from dreamlift.memory.plan import least_bytes
 from dreamlift.pipelines.catalog import PipelineDescription, check, check_images, check_views
 from dreamlift.pipelines.context import RequestError
 from dreamlift.protocol import limits, messages
@@ -124,7 +127,11 @@ class Commands:
             label=description.label,
             help=description.help,
             presets=tuple(
-                messages.Preset(**asdict(preset), seconds=self._store.median_seconds(description.name, preset.name))
+                messages.Preset(
+                    **asdict(preset),
+                    seconds=self._store.median_seconds(description.name, preset.name),
+                    memory_bytes=least_bytes(description.name, preset.name, card_of_size(SIZES[-1])),
+                )
                 for preset in description.presets
             ),
             settings=tuple(messages.Setting(**asdict(setting)) for setting in description.settings),
@@ -139,8 +146,23 @@ class Commands:
             check_images(request.pipeline, request.images, self._pipelines)
         else:
             check(request.pipeline, request.preset, request.settings, self._pipelines)
+        self._check_memory(request.pipeline, request.preset)
         job, position = self._queue.submit(submit.token, request)
         return messages.Accepted(state=job.state, position=position), job.id
+
+    def _check_memory(self, pipeline: str, preset: str) -> None:
+        """Refuse what fits none of the workers; the one that gets the job plans exactly.
+
+        Raises:
+            RequestError: "does_not_fit".
+        """
+        sizes = [(worker.memory_bytes, worker.name) for worker in self._queue.supervisor.devices()]
+        if not sizes or any(not size for size, _ in sizes):
+            return  # a worker that has not said hello may have any size
+        most, name = max(sizes)
+        card = Card(name, "cuda", most)
+        if least_bytes(pipeline, preset, card) > most:
+            raise refusal(pipeline, preset, card)
 
     def _stop(self, job: str, reason: str) -> messages.Message:
         return messages.Done(state=self._queue.stop(job, reason).value)

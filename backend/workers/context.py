@@ -20,6 +20,8 @@ from dreamlift.workers.channel import ServiceChannel
 if TYPE_CHECKING:
     import torch
 
+    from dreamlift.memory.plan import Plan
+
 PROGRESS_SECONDS = 0.2
 PREVIEW_SECONDS = 2.0  # between two previews where they cost little
 PREVIEW_SECONDS_MOST = 30.0
@@ -54,6 +56,7 @@ class WorkerContext:
         self._picture: np.ndarray | None = None  # newest thumbnail, not sent yet
         self._topology = 0
         self._shown: MeshPreview | None = None
+        self.plan: Plan | None = None
 
     @property
     def device(self) -> torch.device:

@@ -95,12 +95,3 @@ def _ask_driver(index: int) -> tuple[str, int] | None:
         or driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
     )
     return None if failed else (name.value.decode("utf-8", "replace"), memory.value)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that the device's or the computer's memory did not suffice."""
-    if isinstance(error, MemoryError):
-        return True
-    # torch's CPU allocator raises a plain RuntimeError; its text is the only sign.
-    named = type(error).__name__ == "OutOfMemoryError"
-    return named or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))

@@ -13,9 +13,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from dreamlift.memory.cards import card_of
+from dreamlift.memory.step_down import is_out_of_memory, run_planned
 from dreamlift.pipelines import catalog
 from dreamlift.pipelines.context import Asset, Request, RequestError, SeedViews, Stop, Stopped
 from dreamlift.protocol import codec, fields, messages, worker_channel
@@ -25,7 +28,7 @@ from dreamlift.protocol.worker_channel import Ended
 from dreamlift.threads import prepare_threads
 from dreamlift.workers.channel import ServiceChannel
 from dreamlift.workers.context import WorkerContext
-from dreamlift.workers.device import describe_device, expected_device, is_out_of_memory, open_device
+from dreamlift.workers.device import describe_device, expected_device, open_device
 from dreamlift.workers.orders import Orders, end_with_service, take_orders
 from dreamlift.workers.results import describe, write_results
 
@@ -150,11 +153,12 @@ def _make(
     request = read_request(assign.request, orders.home)
     pipeline = parts.open_pipeline(request.pipeline)
     if request.goal == "views":
-        result = pipeline.sample_views(request, context)
+        work = partial(pipeline.sample_views, request, context)
     else:
         for stage in pipeline.plan(request, context.device):
             _log.info("plan: %s, %d steps, about %.0f s", stage.name, stage.steps, stage.seconds)
-        result = pipeline.run(request, context)
+        work = partial(pipeline.run, request, context)
+    result = run_planned(work, request, context, card_of(context.device))
     context.send_thumbnail()
     parts.save(result, results)
     return describe(results)
@@ -186,6 +190,7 @@ def read_request(request: messages.JobRequest, home: Path) -> Request:
         images=images,
         goal=request.goal,
         seeds=request.seeds,
+        weights=request.weights,
     )
 
 

@@ -127,4 +127,4 @@ def save(result, folder: Path) -> None:
 
 if __name__ == "__main__":
     pipeline = ScriptedPipeline()
-    run_worker(WorkerParts(lambda name: pipeline, save, lambda wanted: ("Scripted", 1), lambda wanted: None))
+    run_worker(WorkerParts(lambda name: pipeline, save, lambda wanted: ("Scripted", 16 << 30), lambda wanted: None))

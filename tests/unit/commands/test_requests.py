@@ -27,6 +27,7 @@ def arguments(**changes):
         "prompt": "a red mushroom",
         "negative": "",
         "seed": 0,
+        "weights": "trained",
         "settings": [],
     }
     return argparse.Namespace(**{**plain, "settings": [], **changes})

@@ -15,7 +15,7 @@ from recording_channel import RecordingChannel
 from dreamlift.pipelines.context import Provenance, Request, RequestError, SeedViews, Stop, Stopped
 from dreamlift.protocol import codec, messages, worker_channel
 from dreamlift.protocol.view_grid import unpack_views
-from dreamlift.workers.device import describe_device, expected_device, is_out_of_memory, open_device
+from dreamlift.workers.device import describe_device, expected_device, open_device
 from dreamlift.workers.main import WorkerParts, introduce, problem_of, read_request, run_job
 from dreamlift.workers.orders import Orders
 from dreamlift.workers.results import write_results
@@ -185,6 +185,3 @@ def test_a_worker_that_cannot_get_warm_lives_on_to_say_why(tmp_path, caplog):
 def raising_at_once(wanted):
     raise ValueError("the weights are damaged")
 
-
-def test_an_ordinary_error_is_not_out_of_memory():
-    assert not is_out_of_memory(ValueError("memory"))
