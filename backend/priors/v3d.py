@@ -272,18 +272,18 @@ class V3DPrior(LatentPrior):
     def from_published(
         cls,
         source: Source,
+        config: V3DConfig = V3D_512,
         *,
         conditioner: Source | None = None,
-        config: V3DConfig = V3D_512,
         parts: Sequence[str] = PARTS,
     ) -> V3DPrior:
         """Read the published files, or their tensors.
 
         Args:
             source: `V3D.ckpt` (U-Net and decoder), or its state dict.
+            config: Sizes and conventions.
             conditioner: `svd_xt.safetensors` of Stable Video Diffusion (the picture's two encoders), or its state dict;
                 None looks for them in `source`, which the published file does not hold.
-            config: Sizes and conventions.
             parts: Which of `PARTS` to load; the default is all. Others stay None.
 
         Raises:
