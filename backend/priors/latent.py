@@ -102,14 +102,14 @@ class LatentPrior(nn.Module):
         return self.alphas_cumprod.device
 
     def autocast(self, precision: torch.dtype | None = None) -> contextlib.AbstractContextManager:
-        """Precision of the arithmetic: `self.precision` where it is set, else bfloat16 on CUDA and float32 on the CPU.
+        """Precision of the arithmetic: `self.precision` where it is set, else bfloat16 on CUDA, the weights' on the CPU.
 
         Models that say `fast_on_cpu` (the mini ones) take bfloat16 on processors that multiply it in hardware.
         `precision` goes before all of that.
         """
         kind = self.device.type
         usual = kind == "cuda" or (self.config.fast_on_cpu and cpu_bfloat16())
-        dtype = precision or self.precision or (torch.bfloat16 if usual else torch.float32)
+        dtype = precision or self.precision or (torch.bfloat16 if usual else next(self.vae.parameters()).dtype)
         return torch.autocast(kind, dtype, enabled=dtype != torch.float32)
 
     def encode_images(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -328,7 +328,7 @@ class MVDreamPrior(LatentPrior):
 
         Args:
             source: A file such as `sd-v2.1-base-4view.pt`, a folder in diffusers' layout (`layouts` lists them), or
-                a state dict with the file's keys.
+                a state dict with the file's keys, whose memory the prior shares.
             config: Must be that file's: `MVDREAM_SD21`, `MVDREAM_SD15`, or `MVDreamConfig.from_reference(...)`.
 
         Raises:

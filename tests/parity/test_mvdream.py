@@ -247,6 +247,13 @@ def test_a_15_file_without_its_text_tower_still_predicts_and_says_what_it_lacks(
         prior.encode_tokens(torch.zeros(1, 20, dtype=torch.long))
 
 
+def test_a_15_file_without_the_text_tower_that_its_yaml_names_is_read_without(case_15, caplog):
+    config, state = case_15
+    state = {key: value for key, value in state.items() if not key.startswith("cond_stage_model.")}
+    prior = MVDreamPrior.from_published(state, config=config)
+    assert prior.text_encoder is None and "without its text encoder" in caplog.text
+
+
 def test_15_and_21_weights_are_not_taken_for_each_other(case, prior, case_15):
     with pytest.raises(CheckpointMismatch, match="misshaped"):
         MVDreamPrior.from_published(case["state_dict"], config=case_15[0])

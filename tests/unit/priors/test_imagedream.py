@@ -107,9 +107,12 @@ def test_released_encoders_say_so_and_denoising_goes_on():
     assert prior.predict(torch.randn(4, 4, 4, 4), torch.full((4,), 9), told, torch.zeros(4, 16)).shape == (4, 4, 4, 4)
 
 
-def test_half_precision_weights_keep_an_exact_noise_schedule():
+def test_half_precision_weights_compute_and_keep_an_exact_noise_schedule():
     prior = ImageDreamPrior.random(TINY, ["a"], seed=3)
     exact = prior.alphas_cumprod.clone()
     prior.to(torch.bfloat16)
     assert prior.unet.conv_in.weight.dtype == torch.bfloat16
     assert prior.alphas_cumprod.dtype == torch.float32 and torch.equal(prior.alphas_cumprod, exact)
+    told = prior.encode(["a"], torch.rand(1, 3, 32, 32))
+    eps = prior.predict(torch.randn(4, 4, 4, 4), torch.full((4,), 9), told, torch.zeros(4, 16))
+    assert eps.dtype == told.pixels.dtype == torch.float32 and torch.isfinite(eps).all()
