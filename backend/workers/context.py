@@ -50,7 +50,8 @@ class WorkerContext:
         self._open_device = open_device
         self._device: torch.device | None = None
         self._progress_at, self._stage = 0.0, ""
-        self._preview_at, self._preview_asked = float("-inf"), 0.0
+        self._preview_at = float("-inf")
+        self._preview_asked: float | None = None  # when `wants_preview` last said yes, if that was its last answer
         self._preview_interval = PREVIEW_SECONDS
         self._thumbnail_at = float("-inf")
         self._picture: np.ndarray | None = None  # newest thumbnail, not sent yet
@@ -94,14 +95,16 @@ class WorkerContext:
             self._channel.offer(views, self._job)
             self._thumbnail(preview)
         now = time.monotonic()
-        cost = now - self._preview_asked
-        self._preview_interval = min(max(PREVIEW_SECONDS, cost / PREVIEW_SHARE), PREVIEW_SECONDS_MOST)
+        if self._preview_asked is not None:  # else nobody knows when the pipeline began to make it
+            cost = now - self._preview_asked
+            self._preview_interval = min(max(PREVIEW_SECONDS, cost / PREVIEW_SHARE), PREVIEW_SECONDS_MOST)
         self._preview_at = now
 
     def wants_preview(self) -> bool:
         """True when it is time to make the next preview: about every 2 s, less often where one costs much."""
         now = time.monotonic()
         if now - self._preview_at < self._preview_interval:
+            self._preview_asked = None
             return False
         self._preview_asked = self._preview_at = now
         return True

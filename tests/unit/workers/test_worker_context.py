@@ -95,6 +95,19 @@ def test_previews_are_wanted_at_once_then_every_two_seconds(context, clock):
     assert context.wants_preview()
 
 
+def test_a_preview_that_nobody_asked_for_does_not_look_dear(context, clock):
+    clock.now += 1000
+    context.publish(triangle())
+    clock.now += 2.1
+    assert context.wants_preview(), "the first one"
+    context.publish(triangle())
+    assert not context.wants_preview()
+    clock.now += 1.9
+    context.publish(triangle())  # at the end of a stage
+    clock.now += 2.1
+    assert context.wants_preview(), "a later one"
+
+
 def test_dear_previews_are_wanted_less_often(context, clock):
     assert context.wants_preview()
     clock.now += 1.5  # what making it costs

@@ -184,4 +184,3 @@ def test_a_worker_that_cannot_get_warm_lives_on_to_say_why(tmp_path, caplog):
 
 def raising_at_once(wanted):
     raise ValueError("the weights are damaged")
-
