@@ -376,7 +376,7 @@ class Session:
         self.connection.conversation.refresh()
 
     def _refresh_pause(self) -> float:
-        starting = any(device.state == "starting" for device in self.welcome.devices)
+        starting = any(device.state in ("starting", "down") for device in self.welcome.devices)
         return GETTING_WARM_SECONDS if starting else REFRESH_SECONDS
 
     def _follow(self, job: Job) -> None:

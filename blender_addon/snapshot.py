@@ -215,8 +215,8 @@ def _forecast(session: Session, preset: Preset) -> str:
 
 
 def _device_name(device: Device) -> str:
-    """While its worker starts a server knows only what was asked for, and "auto" would tell the artist nothing."""
-    return "starting" if device.state == "starting" and device.name == "auto" else device.name
+    """Until its worker has spoken a server knows only what was asked for, and "auto" would tell the artist nothing."""
+    return device.state if device.name == "auto" else device.name
 
 
 def _server(session: Session, name: str) -> ServerRow:

@@ -58,6 +58,7 @@ def snapshot(session, *devices: messages.Device) -> Snapshot:
     ("name", "state", "said"),
     [
         ("auto", "starting", "starting"),  # nobody has looked at the machine yet
+        ("auto", "down", "down"),
         ("CPU, 2 threads", "idle", "CPU, 2 threads"),
         ("CPU, 2 threads", "starting", "CPU, 2 threads"),  # known from before its restart
         ("NVIDIA H100 80GB HBM3", "idle", "NVIDIA H100 8…"),
