@@ -56,7 +56,9 @@ def reader_of(model: Model) -> Reader:
 
         return Reader(published, lambda folder: V3DPrior.from_folder(folder, V3D_512))
     prior, config = _prior_of(model)
-    return Reader(lambda path: prior.from_published(path, config), lambda folder: prior.from_folder(folder, config))
+    # These copies hold their configuration, with the sizes that only the weights told.
+    own = None if model.family in (Family.MVDREAM, Family.MVDREAM_15, Family.IMAGEDREAM) else config
+    return Reader(lambda path: prior.from_published(path, config), lambda folder: prior.from_folder(folder, own))
 
 
 def config_of(model: Model) -> Any:
