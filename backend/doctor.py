@@ -26,6 +26,11 @@ import psutil
 from dreamlift import __version__
 from dreamlift.client.finding import ClientError
 from dreamlift.client.session import Client
+from dreamlift.memory.cards import Card, card_of
+from dreamlift.memory.fit import plan_or_refuse
+from dreamlift.memory.plan import least_bytes
+from dreamlift.pipelines.catalog import PIPELINES
+from dreamlift.pipelines.context import RequestError
 from dreamlift.protocol.pairing import PairingError
 from dreamlift.service.home import Home, read_connection
 from dreamlift.service.keys import last_port
@@ -133,6 +138,49 @@ def _cuda_packages() -> Iterator[Finding]:
     licence = "its licence forbids commercial use"
     what = f"{chosen}; {licence}" if chosen else f"not installed, not needed; {licence} (docs/licences.md)"
     yield Finding("nvdiffrast", "ok", what)
+
+
+def check_presets() -> Iterator[Finding]:
+    """Which presets fit each device, and how they would run there. Estimated: see docs/performance.md."""
+    try:
+        import torch
+    except (ImportError, OSError):
+        return  # check_torch has said so
+    if torch.cuda.is_available():
+        cards = {f"cuda:{k}": card_of(torch.device("cuda", k)) for k in range(torch.cuda.device_count())}
+    else:
+        cards = {"the CPU": card_of(None)}
+    for place, card in cards.items():
+        yield from preset_findings(place, card)
+
+
+def preset_findings(place: str, card: Card) -> Iterator[Finding]:
+    """One finding for each way in which presets run, or do not, on a device.
+
+    Args:
+        place: What the device is called.
+        card: What it is.
+    """
+    for name, pipeline in PIPELINES.items():
+        alike: dict[tuple[str, str, str], list[str]] = {}
+        for preset in pipeline.presets:
+            alike.setdefault(_preset_words(name, preset.name, card), []).append(preset.name)
+        for (level, what, remedy), presets in alike.items():
+            yield Finding(f"{name} {', '.join(presets)} on {place}", level, what, remedy)
+
+
+def _preset_words(pipeline: str, preset: str, card: Card) -> tuple[Level, str, str]:
+    try:
+        plan = plan_or_refuse(pipeline, preset, card)
+    except RequestError as error:
+        smaller = error.suggestion.get("preset")
+        needed = least_bytes(pipeline, preset, card) / GIB
+        what = f"does not fit: needs about {needed:.1f} GiB, there are {card.usable_bytes / GIB:.1f}"
+        return ("ok", f"{what}; {smaller} does", "") if smaller else ("warning", what, error.remedy)
+    if plan is None:
+        return "ok", "nothing is known of its memory", ""
+    slow = "" if card.kind == "cuda" or preset == "mini" else "; made for a GPU, very slow here"
+    return "ok", f"fits: {plan.words()} of {card.usable_bytes / GIB:.1f}{slow}", ""
 
 
 def check_room() -> Iterator[Finding]:
@@ -268,6 +316,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_device,
     check_kernels,
     check_weights,
+    check_presets,
     check_room,
     check_service,
 )

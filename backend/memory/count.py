@@ -18,8 +18,29 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dreamlift.priors.configs import MINI, MVDREAM_SD21
-from dreamlift.priors.mvdream import MINI_FOLDER, MVDreamPrior
+from dreamlift.priors.configs import IMAGEDREAM_PIXEL, MVDREAM_SD15, MVDREAM_SD21
+from dreamlift.priors.deepfloyd import DeepFloydPrior
+from dreamlift.priors.deepfloyd_config import IF_I_XL
+from dreamlift.priors.imagedream import ImageDreamPrior
+from dreamlift.priors.mvdream import MVDreamPrior
+from dreamlift.priors.random_weights import empty_parameters
+from dreamlift.priors.stable_diffusion import StableDiffusionPrior
+from dreamlift.priors.stable_diffusion_config import SD21_BASE
+from dreamlift.priors.t5 import T5_XXL, build_encoder
+from dreamlift.priors.v3d import V3DPrior
+from dreamlift.priors.v3d_config import V3D_512
+from dreamlift.priors.zero123 import Zero123Prior
+from dreamlift.priors.zero123_config import ZERO123
+
+FULL_SIZE = {
+    "mvdream": (MVDreamPrior, MVDREAM_SD21),
+    "mvdream-1.5": (MVDreamPrior, MVDREAM_SD15),
+    "imagedream": (ImageDreamPrior, IMAGEDREAM_PIXEL),
+    "zero123": (Zero123Prior, ZERO123),
+    "sd-2.1": (StableDiffusionPrior, SD21_BASE),
+    "deepfloyd": (DeepFloydPrior, IF_I_XL),
+    "v3d": (V3DPrior, V3D_512),
+}
 
 
 def parameters(module: nn.Module) -> int:
@@ -28,19 +49,17 @@ def parameters(module: nn.Module) -> int:
 
 
 def count_parts() -> dict[str, int]:
-    """Parameters by part, as `parts.PARAMETERS` keeps them. Builds every model on the meta device: seconds."""
-    counted: dict[str, int] = {}
-    mini = MVDreamPrior.from_folder(MINI_FOLDER, MINI)  # its vocabulary is in its folder
-    for part, module in _latent_parts(mini).items():
-        counted[f"mini-mvdream {part}"] = parameters(module)
-    with torch.device("meta"):
-        for part, module in _latent_parts(MVDreamPrior.random(MVDREAM_SD21)).items():
-            counted[f"mvdream {part}"] = parameters(module)
-    return counted
-
-
-def _latent_parts(prior: MVDreamPrior) -> dict[str, nn.Module]:
-    return {"unet": prior.unet, "vae": prior.vae, "text": prior.text_encoder}
+    """Parameters by model and part, as `parts.PARAMETERS` keeps them. No weight gets memory: a minute at most."""
+    models = {"mini-mvdream": MVDreamPrior.mini()}  # its vocabulary is in its folder
+    with empty_parameters():
+        models |= {name: family.random(config) for name, (family, config) in FULL_SIZE.items()}
+        models["t5"] = nn.ModuleDict({"encoder": build_encoder(T5_XXL)})
+    return {
+        f"{model} {part}": parameters(module)
+        for model, prior in models.items()
+        for part, module in prior.named_children()
+        if parameters(module)
+    }
 
 
 class _TiledAttention(torch.autograd.Function):

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 # Numbers a pixel of the sample, in multiples of the first block's channels; attention without a matrix of all pairs.
 DENOISER = 26.25  # one forward without gradients: the skip connections and the widest feed-forward
+DENOISER_VIDEO = 28.25  # with the temporal layers of Stable Video Diffusion
+DENOISER_DEEPFLOYD = 15.25  # DeepFloyd IF, which has no attention at its finest level
 ENCODER_GRADIENT = 23.4  # VAE encoder, everything kept for the backward pass
 ENCODER_RECOMPUTED = 15.25  # the same, one picture at a time, blocks computed again in the backward pass
 ENCODER_KEPT = 1.75  # what stays of every further picture then
 ENCODER = 5.0  # without gradients
 DECODER = 6.0
+DECODER_VIDEO = 8.0  # the temporal decoder
 MIXED = 1.5  # mixed precision keeps the answers of norms and sums in float32 beside the half ones
 
 # Bytes a sample of the optimised field; hash grid of 16 levels and two networks of width 64, float32.
@@ -29,7 +32,7 @@ SOLID_SAMPLES = 30  # and once there is a surface: pruned behind it
 OPTIMISED = 16  # bytes a parameter of the field: value, gradient and Adam's two averages, float32
 
 
-def denoiser_bytes(rows: int, edge: int, channels: int, width: int, mixed: bool) -> int:
+def denoiser_bytes(rows: int, edge: int, channels: int, width: int, mixed: bool, factor: float = DENOISER) -> int:
     """One forward of a denoiser without gradients.
 
     Args:
@@ -38,8 +41,9 @@ def denoiser_bytes(rows: int, edge: int, channels: int, width: int, mixed: bool)
         channels: Of its first block.
         width: Bytes a number.
         mixed: Whether autocast is on.
+        factor: Numbers a pixel, in multiples of `channels`.
     """
-    return int(rows * edge**2 * DENOISER * channels * width * (MIXED if mixed else 1))
+    return int(rows * edge**2 * factor * channels * width * (MIXED if mixed else 1))
 
 
 def attention_bytes(rows: int, tokens: int, heads: int, width: int) -> int:
@@ -71,9 +75,9 @@ def encoder_bytes(pictures: int, edge: int, channels: int, width: int, mode: str
     return int(numbers * channels * edge**2 * width * (MIXED if mixed else 1))
 
 
-def decoder_bytes(pictures: int, edge: int, channels: int, width: int, mixed: bool) -> int:
-    """The VAE's decoder without gradients; arguments as in `encoder_bytes`."""
-    return int(DECODER * pictures * channels * edge**2 * width * (MIXED if mixed else 1))
+def decoder_bytes(pictures: int, edge: int, channels: int, width: int, mixed: bool, factor: float = DECODER) -> int:
+    """The VAE's decoder without gradients; arguments as in `encoder_bytes` and `denoiser_bytes`."""
+    return int(factor * pictures * channels * edge**2 * width * (MIXED if mixed else 1))
 
 
 def field_bytes(rays: int, solid: bool, normals: bool, parameters: int) -> int:

@@ -151,7 +151,7 @@ def phase_bytes(phase: Phase, plan: Plan) -> int:
     weights = sum(weight_bytes(part, plan.dtype) for part in phase.denoisers)
     weights = int(weights * (STREAMED if plan.offload == "blocks" else 1))
     rows = min(plan.rows or phase.rows, phase.rows)
-    total = weights + formulas.denoiser_bytes(rows, phase.edge, phase.channels, width, mixed)
+    total = weights + formulas.denoiser_bytes(rows, phase.edge, phase.channels, width, mixed, phase.factor)
     if plan.attention == "math":
         groups, tokens = rows // phase.sequence, phase.sequence * phase.edge**2
         total += formulas.attention_bytes(groups, tokens, phase.heads, width)
@@ -159,7 +159,7 @@ def phase_bytes(phase: Phase, plan: Plan) -> int:
         total += weight_bytes(phase.codec, plan.codec_dtype)
         shape = (phase.picture, phase.codec_channels, codec_width)
         total += formulas.encoder_bytes(phase.encoded, *shape, plan.vae, codec_mixed)
-        total += formulas.decoder_bytes(phase.decoded, *shape, codec_mixed)
+        total += formulas.decoder_bytes(phase.decoded, *shape, codec_mixed, phase.codec_factor)
     if phase.rays:
         total += formulas.field_bytes(phase.rays, phase.solid, phase.normals, phase.field)
     return total

@@ -14,6 +14,7 @@ from faults.service_process import ServiceProcess
 
 from dreamlift import doctor
 from dreamlift.doctor import Finding, examine
+from dreamlift.memory.cards import GIB, Card, card_of_size, computer
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +85,26 @@ def model(tmp_path):
     ]
     (folder / "SHA256SUMS").write_text("\n".join(sums) + "\n")
     return folder
+
+
+@pytest.mark.parametrize(
+    ("card", "mini", "full"),
+    [
+        (card_of_size(24), "fits: float32", "fits: bfloat16"),
+        (Card("Old Card", "cuda", 4 * GIB), "fits: float32", "does not fit: needs about"),
+        (computer(64 * GIB), "fits: float32", "made for a GPU"),
+    ],
+)
+def test_it_says_which_presets_fit_a_device(card, mini, full):
+    findings = {finding.name: finding for finding in doctor.preset_findings("cuda:0", card)}
+    assert mini in findings["mvdream mini on cuda:0"].what
+    assert full in findings["mvdream full, full-plain, full-legacy on cuda:0"].what
+    assert {finding.level for finding in findings.values()} == {"ok"}
+
+
+def test_a_device_on_which_nothing_fits_is_a_warning():
+    levels = {finding.level for finding in doctor.preset_findings("cuda:0", Card("Tiny", "cuda", GIB // 2))}
+    assert levels == {"warning"}
 
 
 def test_whole_weights_are_ok(model):

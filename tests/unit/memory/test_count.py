@@ -11,7 +11,12 @@ from dreamlift.memory.count import count_parts, parameters, peak_bytes
 from dreamlift.memory.parts import PARAMETERS
 from dreamlift.memory.workloads import HASH_GRID_FIELD
 from dreamlift.priors.configs import MVDREAM_SD21
+from dreamlift.priors.deepfloyd import DeepFloydPrior
+from dreamlift.priors.deepfloyd_config import IF_I_XL
 from dreamlift.priors.mvdream import build_unet
+from dreamlift.priors.random_weights import empty_parameters
+from dreamlift.priors.v3d import V3DPrior
+from dreamlift.priors.v3d_config import V3D_512
 from dreamlift.representations.density_field import DensityField, DensityFieldSettings
 
 HALF = torch.bfloat16
@@ -35,7 +40,25 @@ def meta(*shape, **more):
 
 
 def test_the_table_of_parts_is_what_the_configurations_give():
-    assert count_parts() == {part: PARAMETERS[part] for part in count_parts()}
+    assert count_parts() == PARAMETERS
+
+
+def test_a_forward_of_deepfloyd_and_of_v3d_costs_what_the_formula_says():
+    with empty_parameters():
+        floyd, video = DeepFloydPrior.random(IF_I_XL).unet.to("meta"), V3DPrior.random(V3D_512).unet.to("meta")
+
+    @torch.no_grad()
+    def pixels():
+        floyd(meta(4, 3, 64, 64), meta(4), meta(4, 77, 4096))
+
+    @torch.no_grad()
+    def frames():
+        video(meta(2, 18, 8, 64, 64), meta(1), meta(2, 1, 1024), added_time_ids=meta(2, 3))
+
+    expected = formulas.denoiser_bytes(4, 64, 704, 4, False, formulas.DENOISER_DEEPFLOYD)
+    assert expected == pytest.approx(peak_bytes(pixels, floyd), rel=NEAR)
+    expected = formulas.denoiser_bytes(36, 64, 320, 4, False, formulas.DENOISER_VIDEO)
+    assert expected == pytest.approx(peak_bytes(frames, video), rel=NEAR)
 
 
 def test_the_field_has_the_parameters_that_are_planned_for():
