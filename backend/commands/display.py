@@ -27,6 +27,9 @@ class Display(Protocol):
     def state(self, text: str) -> None:
         """A short sentence about what happens now, such as "waiting for 2 jobs before this one"."""
 
+    def note(self, text: str) -> None:
+        """A fact about the whole job that is worth a line of its own, such as which weights make it."""
+
     def warning(self, code: str, what: str, remedy: str) -> None:
         """Something that does not stop the job."""
 
@@ -50,6 +53,9 @@ class QuietDisplay:
         """Nothing."""
 
     def state(self, text: str) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
         """Nothing."""
 
     def warning(self, code: str, what: str, remedy: str) -> None:
@@ -90,6 +96,10 @@ class JsonDisplay(QuietDisplay):
     def state(self, text: str) -> None:
         """An event "state"."""
         emit("state", text=text)
+
+    def note(self, text: str) -> None:
+        """An event "note"."""
+        emit("note", text=text)
 
     def warning(self, code: str, what: str, remedy: str) -> None:
         """An event "warning"."""
@@ -148,6 +158,10 @@ class BarDisplay(QuietDisplay):
         self._bar.update(self._task, description=text)
         if not self._console.is_terminal:
             self._console.print(text, highlight=False, markup=False)
+
+    def note(self, text: str) -> None:
+        """Above the bar."""
+        self._console.print(text, highlight=False, markup=False)
 
     def warning(self, code: str, what: str, remedy: str) -> None:
         """Above the bar."""

@@ -21,6 +21,8 @@ from dreamlift.commands.outcomes import CommandError, Exit
 from dreamlift.commands.requests import request_from
 from dreamlift.memory.cards import card_of
 from dreamlift.memory.step_down import run_planned
+from dreamlift.models.catalogue import needed_by
+from dreamlift.models.store import State, Store
 from dreamlift.pipelines.context import TRAINED, Asset, Request, Stopped
 from dreamlift.threads import prepare_threads
 
@@ -45,6 +47,8 @@ def generate_here(args: argparse.Namespace, output: Path, sheet: Path | None, di
     """
     prepare_threads()
     request = request_from(args)  # before torch is loaded: a wrong word is answered at once
+    if request.preset == "mini" and not args.preset:
+        display.note(mini_note(request.pipeline, Store.here()))
     display.state("loading")
     device = choose_device(args.device)
     from dreamlift.pipelines.catalog import load
@@ -69,6 +73,19 @@ def generate_here(args: argparse.Namespace, output: Path, sheet: Path | None, di
         what = "Stopped before there was an object to keep."
         raise CommandError(what, "Run the same command again.", "stopped", Exit.INTERRUPTED) from stopped
     checkpoint.unlink(missing_ok=True)
+
+
+def mini_note(pipeline: str, store: Store) -> str:
+    """One line that says that the embedded model is at work, and what else there would be.
+
+    Args:
+        pipeline: Which needs weights.
+        store: Of the published models.
+    """
+    usable = (State.CONVERTED, State.PUBLISHED)
+    if any(store.presence(model).state in usable for model in needed_by(pipeline)):
+        return "Made with the embedded mini model; --preset full uses the published weights that are here."
+    return "Made with the embedded mini model: no published weights are here (see `dreamlift models list`)."
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -48,10 +48,12 @@ def test_json_tells_the_start_of_every_stage_at_once(capsys):
 def test_every_json_event_is_one_line(capsys):
     display = JsonDisplay()
     display.state("two\nlines")
+    display.note("three")
     display.warning("code", "what", "remedy")
     display.finishing()
     assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == [
         "state",
+        "note",
         "warning",
         "finishing",
     ]

@@ -9,7 +9,8 @@ import pytest
 from fakes.growing import asset
 from PIL import Image
 
-from dreamlift.commands.local_run import fingerprint, write_files
+from dreamlift.commands.local_run import fingerprint, mini_note, write_files
+from dreamlift.models.store import Store
 from dreamlift.pipelines.context import Request
 
 REQUEST = Request(prompt="a red mushroom")
@@ -29,6 +30,17 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         write_files(broken, tmp_path / "x.glb", None)
     assert (tmp_path / "x.glb").read_text() == "the old one"
     assert [path.name for path in tmp_path.iterdir()] == ["x.glb"]
+
+
+def test_without_published_weights_one_line_says_that_the_mini_model_is_at_work(tmp_path):
+    store = Store([tmp_path])
+    without = mini_note("mvdream", store)
+    assert "no published weights are here" in without and "dreamlift models list" in without and "\n" not in without
+    place = tmp_path / "mvdream-2.1" / "converted"
+    place.mkdir(parents=True)
+    (place / "config.json").write_text("{}")
+    (place / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    assert "--preset full" in mini_note("mvdream", store)
 
 
 @pytest.mark.parametrize("change", [{"prompt": "b"}, {"seed": 1}, {"preset": "full"}, {"settings": {"steps": 3}}])
