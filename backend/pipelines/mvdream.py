@@ -238,10 +238,17 @@ def _telling_words(prior: MVDreamPrior) -> list[str]:
 
 
 def encode_condition(prior: MVDreamPrior, request: Request, settings: MvDreamSettings) -> TextCondition:
-    """Embed the prompt and its negative; the request's negative prompt wins over the preset's."""
+    """Embed the prompt and its negative; the request's negative prompt wins over the preset's.
+
+    Raises:
+        RequestError: Published weights lie here without CLIP's tokenizer; says where it belongs.
+    """
     negative = request.negative_prompt or settings.negative_prompt
-    with torch.no_grad():
-        embedded = prior.encode_text([request.prompt, negative])
+    try:
+        with torch.no_grad():
+            embedded = prior.encode_text([request.prompt, negative])
+    except MissingWeights as error:
+        raise RequestError(error.code, error.what, error.remedy) from error
     return TextCondition(embedded[:1], embedded[1:])
 
 

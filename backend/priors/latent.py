@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -102,15 +103,20 @@ class LatentPrior(nn.Module):
         return self.alphas_cumprod.device
 
     def autocast(self, precision: torch.dtype | None = None) -> contextlib.AbstractContextManager:
-        """Precision of the arithmetic: `self.precision` where it is set, else bfloat16 on CUDA, the weights' on the CPU.
+        """Precision of the arithmetic: `self.precision` where it is set, else bfloat16 on CUDA and, on the CPU,
+        that of the weights.
 
         Models that say `fast_on_cpu` (the mini ones) take bfloat16 on processors that multiply it in hardware.
         `precision` goes before all of that.
         """
         kind = self.device.type
         usual = kind == "cuda" or (self.config.fast_on_cpu and cpu_bfloat16())
-        dtype = precision or self.precision or (torch.bfloat16 if usual else next(self.vae.parameters()).dtype)
+        dtype = precision or self.precision or (torch.bfloat16 if usual else self._stored_precision())
         return torch.autocast(kind, dtype, enabled=dtype != torch.float32)
+
+    def _stored_precision(self) -> torch.dtype:
+        kinds = [first.dtype for module in self.children() for first in itertools.islice(module.parameters(), 1)]
+        return next((kind for kind in kinds if kind != torch.float32), torch.float32)
 
     def encode_images(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Latents of pictures, differentiable.
