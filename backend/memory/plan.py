@@ -16,6 +16,7 @@ from .parts import BYTES, weight_bytes
 from .workloads import WORKLOADS, Phase, Workload
 
 RUNTIME = {"cuda": 0, "cpu": GIB}  # on a CPU torch, diffusers and Warp share the memory with the job
+ENOUGH = 0.85  # of the present need: there is only one step down, so it must be worth it
 STREAMED = 0.1  # of a denoiser's weights are on the card at a time where its blocks come and go
 
 
@@ -93,7 +94,7 @@ def plan_for(pipeline: str, preset: str, card: Card) -> Plan | None:
 
 
 def next_rung(pipeline: str, preset: str, card: Card, plan: Plan) -> Plan | None:
-    """The plan after an out-of-memory: one rung down, marked; None at the ladder's end.
+    """The plan after an out-of-memory: the next rung that saves a good part, marked; None at the ladder's end.
 
     Args:
         pipeline: Name in the catalog.
@@ -104,7 +105,9 @@ def next_rung(pipeline: str, preset: str, card: Card, plan: Plan) -> Plan | None
     rungs = ladder(pipeline, preset, card)
     if plan.rung + 1 >= len(rungs):
         return None
-    return replace(rungs[plan.rung + 1], stepped_down=True, compiled=plan.compiled)
+    below = rungs[plan.rung + 1 :]
+    lower = next((rung for rung in below if rung.need_bytes <= ENOUGH * plan.need_bytes), below[-1])
+    return replace(lower, stepped_down=True, compiled=plan.compiled and lower.offload == "none")
 
 
 def least_bytes(pipeline: str, preset: str, card: Card) -> int:

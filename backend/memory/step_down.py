@@ -6,7 +6,9 @@ Knows plans, a job's context and the shelf of loaded models. Knows no pipeline: 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from dreamlift.pipelines.context import Request, RequestError
@@ -18,6 +20,7 @@ from .plan import Plan, next_rung
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+COMPILE = "DREAMLIFT_COMPILE"  # 1 compiles denoisers: minutes once, then a faster step; worth it for long runs
 
 
 class PlannedContext(Protocol):
@@ -47,6 +50,7 @@ def run_planned(work: Callable[[], Result], request: Request, context: PlannedCo
     """
     context.plan = plan_or_refuse(request.pipeline, request.preset, card)
     if context.plan is not None:
+        context.plan = replace(context.plan, compiled=wants_compiled(card, context.plan))
         log.info("memory plan: %s", context.plan.words())
     lower = None
     try:
@@ -71,6 +75,11 @@ def run_planned(work: Callable[[], Result], request: Request, context: PlannedCo
         if is_out_of_memory(error):
             raise exhausted(request, card) from error
         raise
+
+
+def wants_compiled(card: Card, plan: Plan) -> bool:
+    """Whether somebody asked for `torch.compile` and it can help: on CUDA, with the denoiser at home there."""
+    return os.environ.get(COMPILE) == "1" and card.kind == "cuda" and plan.offload == "none"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dreamlift.memory import shelf
-from dreamlift.memory.cards import GIB, Card, card_of_size
+from dreamlift.memory.cards import GIB, Card, card_of_size, computer
 from dreamlift.memory.step_down import is_out_of_memory, run_planned
 from dreamlift.pipelines.context import Request, RequestError
 
@@ -64,7 +64,7 @@ def test_one_out_of_memory_goes_on_from_the_checkpoint_a_rung_lower_and_says_so(
     with caplog.at_level("WARNING"):
         assert run_planned(job, FULL, context, CARD) == "asset"
     assert job.done == list(range(10)), "no step is done twice and none is left out"
-    assert [plan.rung for plan in job.plans] == [0, 1]
+    assert [plan.rung for plan in job.plans] == [0, 2]
     assert context.plan.stepped_down and "one step down" in context.plan.words()
     ((code, remedy),) = context.warnings
     assert code == "stepped_down" and "encoders released" in remedy
@@ -124,6 +124,17 @@ def test_what_does_not_fit_never_starts():
     with pytest.raises(RequestError) as caught:
         run_planned(job, FULL, context, Card("Small", "cuda", 4 * GIB))
     assert caught.value.code == "does_not_fit" and job.plans == []
+
+
+def test_compiling_is_asked_for_by_the_environment_and_on_cuda_only(monkeypatch):
+    monkeypatch.setenv("DREAMLIFT_COMPILE", "1")
+    for card, expected in ((CARD, True), (computer(64 * GIB), False)):
+        context = Context()
+        run_planned(Job(context), FULL, context, card)
+        assert context.plan.compiled is expected
+    monkeypatch.delenv("DREAMLIFT_COMPILE")
+    run_planned(Job(context), FULL, context, CARD)
+    assert not context.plan.compiled
 
 
 def test_other_errors_pass_and_are_not_tried_again():
