@@ -47,10 +47,10 @@ def generate_here(args: argparse.Namespace, output: Path, sheet: Path | None, di
     """
     prepare_threads()
     request = request_from(args)  # before torch is loaded: a wrong word is answered at once
-    if request.preset == "mini" and not args.preset:
-        display.note(mini_note(request.pipeline, Store.here()))
     display.state("loading")
     device = choose_device(args.device)
+    if request.preset == "mini" and not args.preset:
+        display.note(mini_note(request.pipeline, Store.here()))
     from dreamlift.pipelines.catalog import load
 
     pipeline = load(request.pipeline)
@@ -76,7 +76,7 @@ def generate_here(args: argparse.Namespace, output: Path, sheet: Path | None, di
 
 
 def mini_note(pipeline: str, store: Store) -> str:
-    """One line that says that the embedded model is at work, and what else there would be.
+    """One line of at most 80 characters that says that the embedded model is at work, and what else there would be.
 
     Args:
         pipeline: Which needs weights.
@@ -84,8 +84,8 @@ def mini_note(pipeline: str, store: Store) -> str:
     """
     usable = (State.CONVERTED, State.PUBLISHED)
     if any(store.presence(model).state in usable for model in needed_by(pipeline)):
-        return "Made with the embedded mini model; --preset full uses the published weights that are here."
-    return "Made with the embedded mini model: no published weights are here (see `dreamlift models list`)."
+        return "Embedded mini model; --preset full uses the published weights that are here."
+    return "Embedded mini model: no published weights are here (dreamlift models list)."
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -108,7 +108,9 @@ def _ask(
     try:
         facts = get_hf_file_metadata(url, token=token, endpoint=settings.endpoint or None)
     except Exception as error:  # every HTTP library has its own tree of errors; ours names the cause
-        raise _explained(error, model, file, origin, settings) from error
+        if (told := _explained(error, model, file, origin, settings)) is None:
+            raise
+        raise told from error
     headers = dict(build_hf_headers(token=token))
     location = facts.location or url
     if urlsplit(location).netloc != urlsplit(url).netloc:
@@ -120,8 +122,8 @@ def _ask(
 
 def _explained(
     error: Exception, model: Model, file: Published, origin: str, settings: PullSettings
-) -> ModelError | Exception:
-    """The error in words, with what to do; an error that is a bug comes back as it is."""
+) -> ModelError | None:
+    """The error in words, with what to do; None where it is a bug."""
     from huggingface_hub import errors
 
     status = getattr(getattr(error, "response", None), "status_code", None)
@@ -143,7 +145,7 @@ def _explained(
         told = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
         what = f"{where} cannot be reached ({told})."
         return Unreachable("unreachable", what, f"Check the network, or set {ENDPOINT_VARIABLE} to a mirror.")
-    return error
+    return None
 
 
 def is_network(error: Exception) -> bool:

@@ -208,3 +208,13 @@ def test_every_pipeline_that_has_a_published_size_names_a_model():
     for name, pipeline in PIPELINES.items():
         if any(preset.name != "mini" for preset in pipeline.presets):
             assert needed_by(name), name
+
+
+def test_the_page_lists_every_model_with_its_terms():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    for model in MODELS.values():
+        row = rows[model.id]
+        assert f"[{model.licence.name}]({model.licence.url})" in row, model.id
+        assert f"| {model.licence.commercial.value} | {'yes' if model.gated else 'no'} |" in row, model.id
+        assert size_in_words(model) in row and ", ".join(model.pipelines) in row, model.id
