@@ -58,7 +58,7 @@ class DeepFloydPrior(nn.Module):
         super().__init__()
         self.config, self.unet, self.version = config, unet, version
         self.encoder = text
-        self.precision: torch.dtype | None = None  # of the arithmetic; None: bfloat16 on CUDA, float32 on the CPU
+        self.precision: torch.dtype | None = None  # of the arithmetic; None: see `autocast`
         self.scheduler = deepfloyd_schedule()
         self.register_buffer("alphas_cumprod", self.scheduler.alphas_cumprod.clone(), persistent=False)
         self.eval().requires_grad_(False)
@@ -122,8 +122,9 @@ class DeepFloydPrior(nn.Module):
     def raw_output(self, x_t: Tensor, t: Tensor, condition: TextContext | Tensor) -> Tensor:
         """All six channels that the U-Net says: (N, 6, 64, 64), noise then variance. Arguments as in `predict`."""
         context = condition.text if isinstance(condition, TextContext) else condition
-        with self.autocast():
-            return self.unet(x_t, t, context).sample.float()
+        stored = self.unet.conv_in.weight.dtype
+        with self.autocast():  # on a CPU it leaves norms alone, and the text meets one first
+            return self.unet(x_t, t, context.to(stored)).sample.float()
 
     @torch.no_grad()
     def predict(self, x_t: Tensor, t: Tensor, condition: TextContext | Tensor, cameras: Any = None) -> Tensor:
@@ -181,9 +182,10 @@ class DeepFloydPrior(nn.Module):
         return self.decode_latents(x_t)
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """Precision of the arithmetic: `self.precision` where it is set, else bfloat16 on CUDA, float32 on the CPU."""
+        """Precision of the arithmetic: `self.precision` where it is set, else bfloat16 on CUDA and, on the CPU, that of
+        the weights."""
         kind = self.device.type
-        dtype = self.precision or (torch.bfloat16 if kind == "cuda" else torch.float32)
+        dtype = self.precision or (torch.bfloat16 if kind == "cuda" else self.unet.conv_in.weight.dtype)
         return torch.autocast(kind, dtype, enabled=dtype != torch.float32)
 
     @classmethod

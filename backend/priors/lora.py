@@ -140,7 +140,9 @@ class LoraAdapters:
     def use(self, name: str) -> Iterator[UNet2DConditionModel]:
         """Run the U-Net with one adapter; contexts nest. With a camera embedding, calls need `class_labels`.
 
-        The backward pass may run outside, except with gradient checkpointing, which runs the forward pass again.
+        The backward pass may run outside, except with gradient checkpointing, which runs the forward pass again. Enter
+        autocast for each call, as the priors do, not around optimiser steps: torch keeps the cast copies of adapters
+        until its outermost autocast ends, and calls after a step would go on using those of before.
         """
         before = self._current
         self._switch(self._known(name).name)

@@ -57,7 +57,8 @@ class StableDiffusionPrior(LatentPrior):
         version: str = "",
     ):
         super().__init__(config, vae, version)
-        self.unet, self.text_encoder, self.tokenizer = unet, text_encoder, tokenizer
+        self.unet, self.tokenizer = unet, tokenizer
+        self.text_encoder: CLIPTextModel | None = text_encoder
         self.finish_init()
 
     # What it is told
@@ -68,13 +69,23 @@ class StableDiffusionPrior(LatentPrior):
 
     @torch.no_grad()
     def encode_tokens(self, tokens: Tensor) -> Tensor:
-        """Context of token ids (B, L): (B, L, D) float32."""
+        """Context of token ids (B, L): (B, L, D) float32.
+
+        Raises:
+            RuntimeError: The text encoder was released.
+        """
+        if self.text_encoder is None:
+            raise RuntimeError(f"{self.name} has let go of its text encoder; encode all prompts before that.")
         with self.autocast():
             return self.text_encoder(tokens.to(self.device)).last_hidden_state.float()
 
     def encode(self, prompts: Sequence[str]) -> TextContext:
         """The condition of some prompts."""
         return TextContext(self.encode_text(prompts))
+
+    def release_encoders(self) -> None:
+        """Let go of the text encoder's memory once all prompts are encoded."""
+        self.text_encoder = None
 
     # What it says
 

@@ -94,6 +94,12 @@ def test_pictures_become_small_pixels_and_back_with_gradient(prior):
     assert torch.equal(prior.decode_latents(torch.tensor([-2.0, 0.0, 1.0])), torch.tensor([0.0, 0.5, 1.0]))
 
 
+def test_half_precision_weights_compute_on_a_cpu_too(prior, call):
+    half = randomise(DeepFloydPrior.random(TINY, seed=1), seed=1, dtype=torch.bfloat16)
+    told = half.predict(*call)
+    assert told.dtype == torch.float32 and torch.isfinite(told).all()
+
+
 def test_texts_differ_and_conditions_carry_them(prior):
     condition = prior.encode(["a corgi", "a cat"])
     assert isinstance(condition, TextContext) and condition.text.shape == (2, 77, 32)

@@ -226,6 +226,32 @@ def test_a_unet_with_a_class_embedding_of_its_own_keeps_it(call):
         answer(unet, call, camera=True)
 
 
+def test_on_half_precision_weights_the_promises_hold_and_adapters_learn_in_float32(call):
+    args, camera = call
+    unet = tiny()
+    for parameter in unet.parameters():
+        parameter.data = parameter.data.bfloat16()
+
+    def half(camera_told=False):
+        with torch.autocast("cpu", torch.bfloat16):  # for each call: torch caches cast adapters until it ends
+            return unet(*args, **({"class_labels": camera} if camera_told else {})).sample
+
+    untouched = half().detach()
+    adapters = LoraAdapters(unet)
+    adapters.add("vsd")
+    optimizer = torch.optim.AdamW(adapters.parameters("vsd"), lr=1e-2)
+    for _ in range(3):
+        with adapters.use("vsd"):
+            loss = (half(True).float() - 1).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert torch.equal(half(), untouched)
+    with adapters.use("vsd"):
+        assert (half(True) - untouched).abs().max() > 1e-2
+    assert {parameter.dtype for parameter in adapters.parameters("vsd")} == {torch.float32}
+
+
 def test_names_are_checked(call):
     adapters = LoraAdapters(tiny())
     adapters.add("vsd")

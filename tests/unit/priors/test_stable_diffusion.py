@@ -283,6 +283,15 @@ def test_what_was_saved_is_read_again(prior, tmp_path, call):
         StableDiffusionPrior.from_folder(tmp_path / "sd")
 
 
+def test_a_released_text_encoder_says_so(call):
+    released = made(SD21_BASE)
+    told = released.predict(*call)
+    released.release_encoders()
+    assert torch.equal(released.predict(*call), told)
+    with pytest.raises(RuntimeError, match="before that"):
+        released.encode_text(["a corgi"])
+
+
 @pytest.mark.parametrize("config", [SD21_BASE, SD15], ids=["2.1", "1.5"])
 def test_the_built_in_sizes_are_the_published_ones(config):
     with empty_parameters():
