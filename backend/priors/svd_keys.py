@@ -21,6 +21,25 @@ _BLOCK = re.compile(r"((?:input|output)_blocks\.\d+\.\d|middle_block\.[012])\.(.
 _DECODER_BLOCK = re.compile(r"(decoder\.(?:mid\.block_\d|up\.\d+\.block\.\d+))\.(.+)")
 
 
+def held(state: dict[str, Tensor], conditioner: dict[str, Tensor]) -> tuple[str, ...]:
+    """Which parts two checkpoints have any tensor of: U-Net and decoder in the first, both encoders in the second.
+
+    Raises:
+        CheckpointMismatch: They have none.
+    """
+    places = {
+        "unet": (state, published.UNET),
+        "decoder": (state, f"{published.VAE}decoder."),
+        "encoder": (conditioner, f"{published.VAE}encoder."),
+        "image_encoder": (conditioner, VISION),
+    }
+    found = tuple(part for part, (owner, prefix) in places.items() if any(key.startswith(prefix) for key in owner))
+    if not found:
+        few = ", ".join(sorted(state)[:3])
+        raise published.CheckpointMismatch(f"These are no weights of V3D: {len(state)} tensors ({few}).")
+    return found
+
+
 def unet_key(key: str, layers: int) -> str:
     """A key of the video U-Net in diffusers' naming.
 

@@ -251,7 +251,7 @@ class V3DPrior(LatentPrior):
         """
         self._need("decoder")
         together = together or self.config.frames
-        with self.autocast():
+        with self.autocast(self.codec_precision):
             parts = [
                 self.vae.decode(part, num_frames=len(part)).sample.float()
                 for orbit_latents in (latents / self.vae.config.scaling_factor).split(self.config.frames)
@@ -275,7 +275,7 @@ class V3DPrior(LatentPrior):
         config: V3DConfig = V3D_512,
         *,
         conditioner: Source | None = None,
-        parts: Sequence[str] = PARTS,
+        parts: Sequence[str] | None = None,
     ) -> V3DPrior:
         """Read the published files, or their tensors.
 
@@ -284,24 +284,25 @@ class V3DPrior(LatentPrior):
             config: Sizes and conventions.
             conditioner: `svd_xt.safetensors` of Stable Video Diffusion (the picture's two encoders), or its state dict;
                 None looks for them in `source`, which the published file does not hold.
-            parts: Which of `PARTS` to load; the default is all. Others stay None.
+            parts: Which of `PARTS` to load, others stay None; None is all of files, and of state dicts those that they
+                have keys of.
 
         Raises:
             WeightsError: A file is missing, unfinished, damaged, unsafe or of another model.
             CheckpointMismatch: Keys are missing, left over or misshaped; says which.
             ValueError: `parts` names something else.
         """
-        if unknown := set(parts) - set(PARTS):
+        if unknown := set(parts or ()) - set(PARTS):
             raise ValueError(f"parts are {', '.join(PARTS)}; got {', '.join(sorted(unknown))}.")
         state = source if isinstance(source, dict) else read_weights(Path(source), Family.V3D)
-        if conditioner is None:
-            conditioner = state
-        elif not isinstance(conditioner, dict):
-            conditioner = read_weights(Path(conditioner), Family.STABLE_VIDEO)
+        told = state if conditioner is None else conditioner
+        if not isinstance(told, dict):
+            told = read_weights(Path(told), Family.STABLE_VIDEO)
+        parts = parts or (svd_keys.held(state, told) if isinstance(source, dict) else PARTS)
         with torch.device("meta"):  # nothing is allocated twice; the files' own tensors move in
             modules = _modules(config, parts)
         prior = cls(config, *modules, version="published")
-        prior.load_published(state, conditioner)
+        prior.load_published(state, told)
         prior.finish_init()
         return prior
 

@@ -39,13 +39,15 @@ class V3DConfig(LatentConfig):
     steps: int = 25
 
     @classmethod
-    def from_reference(cls, reference: dict[str, Any], *, vision: dict[str, int], embed_dim: int) -> V3DConfig:
+    def from_reference(
+        cls, reference: dict[str, Any], *, vision: dict[str, int] | None = None, embed_dim: int | None = None
+    ) -> V3DConfig:
         """The configuration of a model in the reference implementation's own terms, such as a test's tiny one.
 
         Args:
             reference: The reference's yaml as a dict, with `params` on top, or `model` above it.
-            vision: The CLIP tower's layers, width, head_width, patch_size and image_size.
-            embed_dim: Length of CLIP's projected embedding.
+            vision: The CLIP tower's layers, width, head_width, patch_size and image_size; None is the published one.
+            embed_dim: Length of CLIP's projected embedding; None takes the context's length, as published.
         """
         params = reference.get("model", reference)["params"]
         unet, sampler = params["network_config"]["params"], params["sampler_config"]["params"]
@@ -59,7 +61,10 @@ class V3DConfig(LatentConfig):
             unet=_unet_of(unet, frames),
             vae=vae,
             prediction="v_prediction",
-            vision=vision_arguments(vision, V3D_512.vision, embed_dim),
+            vision={
+                **(vision_arguments(vision, V3D_512.vision) if vision else V3D_512.vision),
+                "projection_dim": embed_dim or unet["context_dim"],
+            },
             frames=frames,
             sigma_min=levels.get("sigma_min", 0.002),
             sigma_max=levels.get("sigma_max", 80.0),  # the reference class's own default

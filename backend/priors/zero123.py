@@ -8,6 +8,7 @@ Linear(CLIP embedding, T), T the 4 camera numbers, c_concat the picture's latent
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 CAMERA_NUMBERS = 4
 EMA_CHOICES = ("auto", "ema", "raw")
+PARTS = tuple(zero123_keys.PARTS)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Zero123Condition(Condition):
 
 
 class Zero123Prior(LatentPrior):
-    """Zero-1-to-3, Zero123-XL or Stable-Zero123 with its encoders.
+    """Zero-1-to-3, Zero123-XL or Stable-Zero123 with its encoders; a part that was not loaded is None.
 
     Args:
         config: Sizes and conventions.
@@ -70,16 +72,20 @@ class Zero123Prior(LatentPrior):
     def __init__(
         self,
         config: Zero123Config,
-        unet: UNet2DConditionModel,
-        vae: AutoencoderKL,
-        image_encoder: CLIPVisionModelWithProjection,
-        camera_projection: nn.Linear,
+        unet: UNet2DConditionModel | None,
+        vae: AutoencoderKL | None,
+        image_encoder: CLIPVisionModelWithProjection | None,
+        camera_projection: nn.Linear | None,
         version: str = "",
     ):
         super().__init__(config, vae, version)
         self.unet, self.image_encoder, self.camera_projection = unet, image_encoder, camera_projection
         self.weights_used = "raw"  # "ema" where a file's averaged copy was taken
         self.finish_init()
+
+    def _need(self, part: str) -> None:
+        if getattr(self, part) is None:
+            raise RuntimeError(f"The {part} of {self.name} is not loaded; load it with parts=(..., {part!r}).")
 
     # What the denoiser is told
 
@@ -102,6 +108,7 @@ class Zero123Prior(LatentPrior):
     @torch.no_grad()
     def image_embedding(self, images: Tensor) -> Tensor:
         """CLIP's projected embedding, from 224 px without antialiasing. (N, 3, H, W) in [0, 1] -> (N, 1, 768)."""
+        self._need("image_encoder")
         size = self.config.vision["image_size"]
         # The filter overshoots; resizing [0, 1] instead of the published [-1, 1] is the same, as its weights add to 1.
         pixels = normalise(resize_aligned(images, size))
@@ -111,6 +118,7 @@ class Zero123Prior(LatentPrior):
     @torch.no_grad()
     def concat_latent(self, images: Tensor) -> Tensor:
         """c_concat: the posterior's mode, not scaled. (N, 3, H, W) in [0, 1] -> (N, 4, H / f, W / f)."""
+        self._need("vae")
         return self.image_posterior(images)
 
     def camera_numbers(self, cameras: Cameras, condition: Zero123Condition) -> Tensor:
@@ -143,6 +151,7 @@ class Zero123Prior(LatentPrior):
         Returns:
             (N, 1, 768).
         """
+        self._need("camera_projection")
         with self.autocast():
             token = self.camera_projection(torch.cat([condition.embedding, numbers[:, None]], dim=-1)).float()
         return token * condition.given[:, None, None]
@@ -151,6 +160,7 @@ class Zero123Prior(LatentPrior):
 
     def raw_output(self, x_t: Tensor, t: Tensor, context: Tensor, latent: Tensor) -> Tensor:
         """The U-Net's answer from its parts: x_t and latent (N, 4, h, w), t (N,), context (N, 1, 768)."""
+        self._need("unet")
         with self.autocast():
             return self.unet(torch.cat([x_t, latent], dim=1), t, context).sample.float()
 
@@ -192,6 +202,11 @@ class Zero123Prior(LatentPrior):
         if not 2 <= steps <= 500:
             raise ValueError(f"DDIM of Zero123 takes 2 to 500 steps, got {steps}; the published demo takes 50.")
         return [t + 1 for t in range(0, 1000, 1000 // steps)][-2::-1]
+
+    def decode_raw(self, latents: Tensor) -> Tensor:
+        """Pictures of scaled latents as the decoder gives them, about [-1, 1] and not clamped; for comparisons."""
+        self._need("vae")
+        return super().decode_raw(latents)
 
     @torch.no_grad()
     def sample(
@@ -236,10 +251,17 @@ class Zero123Prior(LatentPrior):
         """The model of a configuration with seeded random weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(config, *_modules(config), version="random weights")
+            return cls(config, *_modules(config, PARTS), version="random weights")
 
     @classmethod
-    def from_published(cls, source: Source, config: Zero123Config = ZERO123, *, ema: str = "auto") -> Zero123Prior:
+    def from_published(
+        cls,
+        source: Source,
+        config: Zero123Config = ZERO123,
+        *,
+        ema: str = "auto",
+        parts: Sequence[str] | None = None,
+    ) -> Zero123Prior:
         """Read a published file such as `105000.ckpt`, or its tensors.
 
         Args:
@@ -247,15 +269,21 @@ class Zero123Prior(LatentPrior):
             config: Which of the family; `ZERO123_XL`, `STABLE_ZERO123`... beside the default.
             ema: "auto" takes the averaged (EMA) copy of the U-Net where there is one and the raw one otherwise; "ema"
                 and "raw" insist.
+            parts: Which of `PARTS` to load; None is all of a file, and of a state dict those that it has keys of.
 
         Raises:
             WeightsError: The file is missing, unfinished, damaged, unsafe or of another model.
             CheckpointMismatch: Keys are missing, left over or misshaped; says which.
-            ValueError: `ema` is none of the three.
+            ValueError: `ema` is none of the three, or `parts` names something else.
         """
-        state = source if isinstance(source, dict) else read_weights(Path(source), Family.ZERO123)
+        if unknown := set(parts or ()) - set(PARTS):
+            raise ValueError(f"parts are {', '.join(PARTS)}; got {', '.join(sorted(unknown))}.")
+        if isinstance(source, dict):
+            state, parts = source, parts or zero123_keys.held(source)
+        else:
+            state, parts = read_weights(Path(source), Family.ZERO123), parts or PARTS
         with torch.device("meta"):  # nothing is allocated twice; the file's own tensors move in
-            modules = _modules(config)
+            modules = _modules(config, parts)
         prior = cls(config, *modules, version="published")
         prior.load_published(state, ema)
         prior.finish_init()
@@ -274,15 +302,20 @@ class Zero123Prior(LatentPrior):
         if ema == "auto" and not averaged:
             log.info("the file has no averaged (EMA) U-Net; the raw one is taken")
         layers, levels = self.config.unet["layers_per_block"], len(self.config.vae["block_out_channels"])
-        vision = published.convert_openclip_vision(state, zero123_keys.VISION)
-        camera = published.below(state, zero123_keys.CAMERA)
-        published.load_exactly(self.unet, published.convert_unet(state, layers), "U-Net")
-        published.load_exactly(self.vae, published.convert_vae(state, levels), "VAE")
-        published.load_exactly(self.image_encoder, vision, "image encoder")
-        published.load_exactly(self.camera_projection, camera, "camera projection")
+        convert = {
+            "unet": lambda: published.convert_unet(state, layers),
+            "vae": lambda: published.convert_vae(state, levels),
+            "image_encoder": lambda: published.convert_openclip_vision(state, zero123_keys.VISION),
+            "camera_projection": lambda: published.below(state, zero123_keys.CAMERA),
+        }
+        for part in PARTS:
+            if (module := getattr(self, part)) is not None:
+                published.load_exactly(module, convert[part](), part.replace("_", " "))
 
     def about(self, version: str) -> dict[str, Any]:
         """What is written beside the tensors: also which copy of the U-Net they are."""
+        for part in PARTS:
+            self._need(part)
         return {**super().about(version), "weights_used": self.weights_used}
 
     @classmethod
@@ -300,7 +333,7 @@ class Zero123Prior(LatentPrior):
         tensors, about = read_folder(Path(folder))
         config = config or Zero123Config(**about["config"])
         with torch.device("meta"):
-            modules = _modules(config)
+            modules = _modules(config, PARTS)
         prior = cls(config, *modules, version=about["version"])
         published.load_exactly(prior, tensors, about["name"])
         prior.finish_init()
@@ -309,13 +342,13 @@ class Zero123Prior(LatentPrior):
 
 
 def _modules(
-    config: Zero123Config,
-) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPVisionModelWithProjection, nn.Linear]:
-    """The parts of a model, with random weights."""
-    token = config.unet["cross_attention_dim"]
+    config: Zero123Config, parts: Sequence[str]
+) -> tuple[UNet2DConditionModel | None, AutoencoderKL | None, CLIPVisionModelWithProjection | None, nn.Linear | None]:
+    """The wanted parts of a model, with random weights."""
+    inputs, token = config.vision["projection_dim"] + CAMERA_NUMBERS, config.unet["cross_attention_dim"]
     return (
-        UNet2DConditionModel(**config.unet),
-        AutoencoderKL(**config.vae),
-        CLIPVisionModelWithProjection(CLIPVisionConfig(**config.vision)),
-        nn.Linear(config.vision["projection_dim"] + CAMERA_NUMBERS, token),
+        UNet2DConditionModel(**config.unet) if "unet" in parts else None,
+        AutoencoderKL(**config.vae) if "vae" in parts else None,
+        CLIPVisionModelWithProjection(CLIPVisionConfig(**config.vision)) if "image_encoder" in parts else None,
+        nn.Linear(inputs, token) if "camera_projection" in parts else None,
     )

@@ -28,14 +28,19 @@ class Zero123Config(LatentConfig):
 
     @classmethod
     def from_reference(
-        cls, reference: dict[str, Any], *, vision: dict[str, int], embed_dim: int, absolute_polar: bool = False
+        cls,
+        reference: dict[str, Any],
+        *,
+        vision: dict[str, int] | None = None,
+        embed_dim: int | None = None,
+        absolute_polar: bool = False,
     ) -> Zero123Config:
         """The configuration of a model in the reference implementation's own terms, such as a test's tiny one.
 
         Args:
             reference: The reference's yaml as a dict, with `params` on top.
-            vision: The CLIP tower's layers, width, head_width, patch_size and image_size.
-            embed_dim: Length of CLIP's projected embedding.
+            vision: The CLIP tower's layers, width, head_width, patch_size and image_size; None is the published one.
+            embed_dim: Length of CLIP's projected embedding; None takes the context's length, as published.
             absolute_polar: As in the class; the yaml does not tell.
         """
         params = parameters(reference)
@@ -47,7 +52,10 @@ class Zero123Config(LatentConfig):
             unet={**unet_arguments(unet), "sample_size": latents},
             vae=vae_arguments(stage, params.get("scale_factor", 0.18215)),
             prediction=prediction(params),
-            vision=vision_arguments(vision, ZERO123.vision, embed_dim),
+            vision={
+                **(vision_arguments(vision, ZERO123.vision) if vision else ZERO123.vision),
+                "projection_dim": embed_dim or unet["context_dim"],
+            },
             absolute_polar=absolute_polar,
         )
 

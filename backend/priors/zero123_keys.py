@@ -12,12 +12,26 @@ from . import published
 
 EMA, CAMERA, VISION = "model_ema.", "cc_projection.", "cond_stage_model.model.visual."
 
+PARTS = {"unet": published.UNET, "vae": published.VAE, "image_encoder": VISION, "camera_projection": CAMERA}
 _COUNTERS = frozenset(("model_ema.decay", "model_ema.num_updates"))
 # The text side of CLIP comes along and no denoising needs it.
 _TEXT_SIDE = tuple(
     f"cond_stage_model.model.{name}"
     for name in ("positional_embedding", "text_projection", "logit_scale", "token_embedding.", "ln_final.")
 )
+
+
+def held(state: dict[str, Tensor]) -> tuple[str, ...]:
+    """Which parts a checkpoint has any tensor of.
+
+    Raises:
+        CheckpointMismatch: It has none.
+    """
+    found = tuple(part for part, prefix in PARTS.items() if any(key.startswith(prefix) for key in state))
+    if not found:
+        few = ", ".join(sorted(state)[:3])
+        raise published.CheckpointMismatch(f"These are no weights of Zero123: {len(state)} tensors ({few}).")
+    return found
 
 
 def ema_key(key: str) -> str:

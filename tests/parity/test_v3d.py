@@ -201,11 +201,19 @@ def test_parts_that_were_not_loaded_say_so(denoiser, stages, condition):
 
 def test_v3d_without_stable_video_diffusion_says_what_is_needed(case):
     with pytest.raises(CheckpointMismatch, match="no decoder; give V3D.ckpt as source"):
-        V3DPrior.from_published(case["state_dict"], config=config_of(case))
+        V3DPrior.from_published(case["state_dict"], config=config_of(case), parts=PARTS)
     with pytest.raises(CheckpointMismatch, match="no image_encoder; give svd_xt.safetensors"):
         V3DPrior.from_published(case["state_dict"], config=config_of(case), parts=("unet", "image_encoder"))
     with pytest.raises(ValueError, match="parts are unet, decoder"):
         V3DPrior.from_published(case["state_dict"], config=config_of(case), parts=("clip",))
+
+
+def test_a_state_dict_gives_the_parts_that_it_has(case, stage_case):
+    assert V3DPrior.from_published(case["state_dict"], config=config_of(case)).parts == ("unet",)
+    loaded = V3DPrior.from_published(stage_case["state_dict"], config=config_of(stage_case))
+    assert loaded.parts == ("decoder", "encoder", "image_encoder")
+    with pytest.raises(CheckpointMismatch, match="no weights of V3D: 1 tensors"):
+        V3DPrior.from_published({"something.weight": torch.zeros(1)}, config=config_of(case))
 
 
 def test_two_files_make_one_model_that_is_saved_and_read_again(case, stage_case, tmp_path):

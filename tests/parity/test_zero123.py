@@ -174,6 +174,21 @@ def test_a_missing_camera_projection_is_named(case, config):
         Zero123Prior.from_published(state, config=config)
 
 
+def test_a_u_net_alone_answers_and_says_what_it_lacks(case, told):
+    given, (condition, numbers) = case["inputs"], told
+    state = with_ema_copy({key: value for key, value in case["state_dict"].items() if key.startswith(published.UNET)})
+    alone = Zero123Prior.from_published(state, config=Zero123Config.from_reference(case["config"]), ema="raw")
+    with torch.no_grad():
+        eps = alone.raw_output(given["x"], given["t"], case["outputs"]["context"], condition.latent)
+    close(eps, case["outputs"]["eps"])
+    with pytest.raises(RuntimeError, match="camera_projection of Zero123 .* is not loaded"):
+        alone.predict(given["x"], given["t"], condition, numbers)
+    with pytest.raises(RuntimeError, match="image_encoder"):
+        alone.encode(torch.zeros(1, 3, 32, 32))
+    with pytest.raises(CheckpointMismatch, match="no weights of Zero123"):
+        Zero123Prior.from_published({"something.weight": torch.zeros(1)})
+
+
 def test_cameras_of_ours_give_the_published_numbers(case, prior):
     deltas = case["inputs"]["delta_polar_azimuth_deg_radius"]
     condition = prior.encode(torch.zeros(3, 3, 32, 32), orbit([10.0] * 3, 5.0, 1.5, 40.0))
