@@ -307,13 +307,13 @@ def problem_card(problem: Problem, buttons: tuple[Button, ...] = ()) -> Card:
 
 def _running(session: Session, job: Job, around: Surroundings) -> RunningView:
     state = job.state
-    hold = job.hold
+    hold, now = job.hold, around.now
     if session.link is not Link.ONLINE:
-        hold = "Waiting for the server"
+        hold, now = "Waiting for the server", job.said_at  # the time left stands still too
     return RunningView(
         job_id=job.id,
         name=job.name,
-        line=job.line(around.now),
+        line=job.line(now),
         fraction=job.fraction,
         icons=around.icons,
         hold=hold,

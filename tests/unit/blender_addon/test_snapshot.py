@@ -8,10 +8,12 @@ import pytest
 from blender_addon.protocol import messages
 from blender_addon.protocol.handshake import Reason, sentences
 from blender_addon.protocol.pairing import Endpoint, format_pairing
+from blender_addon.protocol.states import JobState
 from scripted_server import PIPELINE
 
 from blender_addon.client.connection import Link
 from blender_addon.client.servers import ServerList
+from blender_addon.jobs.job import Job
 from blender_addon.local_backend import BackendState
 from blender_addon.session import Session
 from blender_addon.snapshot import Snapshot, Surroundings, build
@@ -99,3 +101,14 @@ def test_the_card_of_a_server_that_does_not_answer_says_why(session):
     card = build(session, around(now=time.monotonic() + 60)).card
     assert card.title == "Server not reachable" and "Nobody listens at 127.0.0.1:1." in " ".join(card.lines)
     assert all(len(line) <= 34 for line in card.lines), card.lines
+
+
+def test_the_time_left_stands_still_while_the_server_is_away(session):
+    job = Job("0" * 16, "Duck", messages.JobRequest(prompt="a duck"), here=True, state=JobState.RUNNING)
+    job.stage, job.seconds_left, job.said_at = "shape", 60.0, 1000.0
+    session.book.accepted(job, job.id, JobState.RUNNING, -1)
+    session.connection.link = Link.ONLINE
+    assert build(session, around(now=1030.0)).running.line == "Shape · 30 s left"
+    session.connection.link = Link.LOST
+    view = build(session, around(now=1030.0)).running
+    assert (view.line, view.hold) == ("Shape · 60 s left", "Waiting for the server")
