@@ -220,8 +220,8 @@ MINI = MvDreamSettings(
         StageSettings("shape", 140, 32, 1, _MINI_VOLUME, grid=40),
         StageSettings("detail", 60, 64, 1, _MINI_VOLUME, grid=48),
     ),
-    cameras=ViewSetRanges(fovy=(40.0, 40.0), reach=(_MINI_REACH, _MINI_REACH)),
-    guidance=Guidance(scale=2.5, rescale=0.5, latent_weight=0.0, image_weight=2.5),
+    cameras=ViewSetRanges(elevation=(-20.0, 40.0), fovy=(40.0, 40.0), reach=(_MINI_REACH, _MINI_REACH)),
+    guidance=Guidance(scale=1.8, rescale=0.5, latent_weight=0.0, image_weight=2.5),
     lowest_t=ramp(0, 0.98, 0.05, 200),
     highest_t=ramp(0, 0.98, 0.5, 200),
     weights=LossWeights(
