@@ -270,6 +270,9 @@ def _existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
+_ANSWERED = ("key_refused", "wrong_server", "incompatible")  # errors of a client that did reach a server
+
+
 def check_service(wait: float = 3.0) -> Iterator[Finding]:
     """The service of this account: its folder, connection file, port, and whether it answers.
 
@@ -301,7 +304,10 @@ def check_service(wait: float = 3.0) -> Iterator[Finding]:
             yield Finding("service", "ok", what)
     except (ClientError, PairingError) as error:
         remedy = "If it should run, start it again: dreamlift serve; its log is in " + str(home.logs)
-        yield Finding("service", "warning", f"{home.connection} is there, but nobody answers: {error}", remedy)
+        what = f"{home.connection} is there, but nobody answers: {error}"
+        if isinstance(error, ClientError) and error.code in _ANSWERED:
+            what, remedy = error.what, error.remedy
+        yield Finding("service", "warning", what, remedy)
 
 
 def _is_taken(port: int) -> bool:

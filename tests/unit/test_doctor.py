@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+import zmq
 from faults.service_process import ServiceProcess
 
 from dreamlift import doctor
@@ -141,6 +142,19 @@ def test_a_running_service_answers(tmp_path, monkeypatch):
         (service.home / "connection.json").chmod(0o644)
         findings = {finding.name: finding for finding in doctor.check_service(wait=0.1)}
         assert findings["connection file"].level == "problem"
+
+
+def test_a_service_that_refuses_the_key_is_not_called_silent(tmp_path, monkeypatch):
+    with ServiceProcess(tmp_path) as service:
+        service.start()
+        service.client().close()
+        monkeypatch.setenv("DREAMLIFT_HOME", str(service.home))
+        file = service.home / "connection.json"
+        public, secret = (key.decode() for key in zmq.curve_keypair())
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"client_public": public, "client_secret": secret}))
+        findings = {finding.name: finding for finding in doctor.check_service()}
+    assert findings["service"].level == "warning" and findings["service"].remedy
+    assert "nobody answers" not in findings["service"].what and "key" in findings["service"].what
 
 
 def test_a_port_that_somebody_else_took_is_a_warning(tmp_path):
