@@ -176,7 +176,9 @@ def _preset_words(pipeline: str, preset: str, card: Card) -> tuple[Level, str, s
         smaller = error.suggestion.get("preset")
         needed = least_bytes(pipeline, preset, card) / GIB
         what = f"does not fit: needs about {needed:.1f} GiB, there are {card.usable_bytes / GIB:.1f}"
-        return ("ok", f"{what}; {smaller} does", "") if smaller else ("warning", what, error.remedy)
+        if smaller or not PIPELINES[pipeline].makes_objects:  # nothing is lost: objects are made without it
+            return "ok", f"{what}; {smaller} does" if smaller else what, ""
+        return "warning", what, error.remedy
     if plan is None:
         return "ok", "nothing is known of its memory", ""
     slow = "" if card.kind == "cuda" or preset == "mini" else "; made for a GPU, very slow here"

@@ -30,6 +30,7 @@ CODES = {
     "unknown_setting": "The preset has no such setting.",
     "bad_setting": "A setting's value is out of range or of the wrong type.",
     "no_views": "The pipeline cannot draw views before there is geometry.",
+    "no_object": "The pipeline only draws views and makes no objects.",
     "bad_seeds": "The seeds of a request for views are missing, too many or repeated.",
     "no_image": "The pipeline does not take this picture.",
     "missing_image": "The pipeline needs a picture.",

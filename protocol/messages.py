@@ -126,6 +126,7 @@ class Pipeline(Record):
     settings: tuple = records(Setting, 64)
     image_roles: tuple = listing(short_text, 16, ())
     view_names: tuple = listing(short_text, limits.MAX_VIEWS, ())  # sides that a request for views gives of each seed
+    makes_objects: bool = flag(True)  # False: for views alone, a request for an object is refused
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from dreamlift.commands.display import Display
 from dreamlift.commands.local_context import LocalContext
 from dreamlift.commands.outcomes import CommandError, Exit
-from dreamlift.commands.requests import request_from
+from dreamlift.commands.requests import object_request
 from dreamlift.memory.cards import card_of
 from dreamlift.memory.step_down import run_planned
 from dreamlift.models.catalogue import needed_by
@@ -46,7 +46,7 @@ def generate_here(args: argparse.Namespace, output: Path, sheet: Path | None, di
         CommandError: where the device is not there, or the run was stopped before there was anything to keep.
     """
     prepare_threads()
-    request = request_from(args)  # before torch is loaded: a wrong word is answered at once
+    request = object_request(args)  # before torch is loaded: a wrong word is answered at once
     display.state("loading")
     device = choose_device(args.device)
     if request.preset == "mini" and not args.preset:

@@ -15,7 +15,7 @@ from dreamlift.client.finding import ClientError
 from dreamlift.client.session import Client
 from dreamlift.commands.display import Display
 from dreamlift.commands.outcomes import CommandError, Exit
-from dreamlift.commands.requests import request_from
+from dreamlift.commands.requests import object_request
 from dreamlift.commands.servers import server_argument
 from dreamlift.pipelines.context import Progress, Request
 from dreamlift.protocol import events, messages
@@ -40,7 +40,7 @@ def generate_there(args: argparse.Namespace, output: Path, sheet: Path | None, d
         ClientError: the server does not answer.
         ProtocolError: the server refuses.
     """
-    request = request_from(args)
+    request = object_request(args)
     with Client(server_argument(args.server)) as client:
         job = client.submit(job_request(request))
         display.accepted(job)

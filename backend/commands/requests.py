@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable
 
 from dreamlift.commands.outcomes import CommandError
-from dreamlift.pipelines.catalog import PIPELINES, Scalar, SettingDescription, check
+from dreamlift.pipelines.catalog import PIPELINES, Scalar, SettingDescription, check, check_object
 from dreamlift.pipelines.context import Request
 
 MOST_SEEDS = 2**63
@@ -19,7 +19,7 @@ KINDS = {"int": "a whole number", "float": "a number", "bool": "yes or no"}
 
 
 def request_from(args: argparse.Namespace) -> Request:
-    """The request that `dreamlift generate`'s arguments ask for.
+    """The request that the arguments of `dreamlift generate` or `dreamlift views` ask for.
 
     Args:
         args: With pipeline, preset, prompt, negative, seed, weights and settings (a list of "key=value").
@@ -29,7 +29,8 @@ def request_from(args: argparse.Namespace) -> Request:
         RequestError: for a value that the catalog refuses.
     """
     prompt = " ".join(args.prompt.split())
-    if not prompt:
+    description = PIPELINES.get(args.pipeline)
+    if not prompt and (description is None or description.takes_prompt):
         raise CommandError("The prompt is empty.", 'Say what to make, such as "a red mushroom".', "empty_prompt")
     if not 0 <= args.seed < MOST_SEEDS:
         what = f"The seed {args.seed} is out of range."
@@ -41,6 +42,21 @@ def request_from(args: argparse.Namespace) -> Request:
     settings = dict(read_setting(word, known) for word in args.settings)
     check(description.name, preset, settings)
     return Request(description.name, preset, prompt, args.negative, args.seed, settings, weights=args.weights)
+
+
+def object_request(args: argparse.Namespace) -> Request:
+    """As `request_from`, for an object.
+
+    Args:
+        args: As there.
+
+    Raises:
+        CommandError: As there.
+        RequestError: As there, and "no_object" of a pipeline that only draws views.
+    """
+    request = request_from(args)
+    check_object(request.pipeline)
+    return request
 
 
 def read_setting(word: str, known: dict[str, SettingDescription]) -> tuple[str, Scalar]:

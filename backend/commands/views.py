@@ -32,6 +32,8 @@ EXAMPLES = """examples:
   dreamlift views "a blue chair" --seeds 3,7,11 -o chairs.png
   dreamlift views "a blue chair" --seeds 8 --views shots  also every view as a PNG of its own
   dreamlift generate "a blue chair" --seed 7 -o chair.glb  then make the one you like
+  dreamlift views "a blue chair" --image chair.png        four sides of a picture, by ImageDream
+  dreamlift views --image chair.png --pipeline v3d        18 views around it, by V3D
 
 Ctrl-C once keeps the pictures as far as they are, twice stops."""
 
@@ -47,7 +49,7 @@ def add(commands, common: argparse.ArgumentParser) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("prompt", nargs="+", help="what to draw; quotes are not needed")
+    parser.add_argument("prompt", nargs="*", help="what to draw; quotes are not needed. v3d reads none")
     parser.add_argument(
         "--seeds",
         default=DEFAULT_SEEDS,
@@ -56,9 +58,11 @@ def add(commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, metavar="PNG", help="the sheet (default: named after the prompt)")
     parser.add_argument("--views", type=Path, metavar="FOLDER", help="also write each view as a PNG of its own")
-    parser.add_argument("--image", type=Path, metavar="PNG", help="picture to start from, where the model takes one")
-    parser.add_argument("--pipeline", default="mvdream", help="whose prior draws (default: mvdream)")
-    parser.add_argument("--preset", help="which of its sizes (default: the pipeline's, mini without a GPU)")
+    parser.add_argument("--image", type=Path, metavar="PNG", help="picture to start from, best on transparent ground")
+    parser.add_argument(
+        "--pipeline", help="whose prior draws: mvdream, imagedream or v3d (default: mvdream, with --image imagedream)"
+    )
+    parser.add_argument("--preset", help="which of its sizes (default: the pipeline's first, for mvdream mini)")
     parser.add_argument("--negative", default="", metavar="PROMPT", help="what to avoid")
     parser.add_argument(
         "--weights",
@@ -83,8 +87,10 @@ def run(args: argparse.Namespace) -> Exit:
     """Draw, write, and say where the sheet is."""
     started = time.monotonic()
     args.prompt = " ".join(args.prompt)
+    args.pipeline = args.pipeline or ("imagedream" if args.image else "mvdream")
     seeds = read_seeds(args.seeds)
-    default = Path(file_name(args.prompt)).stem + "-views.png"
+    named = args.prompt if args.prompt.strip() or args.image is None else args.image.stem
+    default = Path(file_name(named)).stem + "-views.png"
     output = check_output(args.output or Path(default), ".png")
     folder = check_folder(args.views) if args.views else None
     request = views_request(args, seeds)  # before torch is loaded: a wrong word is answered at once
@@ -150,7 +156,7 @@ def views_request(args: argparse.Namespace, seeds: tuple[int, ...]) -> Request:
 
 
 def read_image(path: Path) -> bytes:
-    """The bytes of a PNG or JPEG file; what is in it is looked at where it is used.
+    """The bytes of a PNG or JPEG file; what is in it is looked at where it is used (`pipelines.pictures`).
 
     Raises:
         CommandError: "bad_image": not there, too large, or of another kind.

@@ -61,6 +61,9 @@ class PipelineDescription:
         image_roles: The pictures it takes; empty where it makes objects from words alone.
         view_names: The sides that its prior draws of each seed, so that a seed can be chosen before there is geometry;
             empty where it cannot do that. The module then has `sample_views(request, context)`.
+        makes_objects: Whether its module has `plan` and `run`. One that does not is for views alone: `check_object`
+            refuses it, and no panel or command offers it for making an object.
+        takes_prompt: Whether it reads words; a request to one that does not may have an empty prompt.
     """
 
     name: str
@@ -70,18 +73,22 @@ class PipelineDescription:
     settings: tuple[SettingDescription, ...]
     image_roles: tuple[str, ...] = ()
     view_names: tuple[str, ...] = ()
+    makes_objects: bool = True
+    takes_prompt: bool = True
 
 
 def _defaults(mini: Scalar, full: Scalar) -> dict[str, Scalar]:
     return {"mini": mini, "full": full, "full-plain": full, "full-legacy": full}
 
 
+_SIDES = ("front", "right", "back", "left")
+
 PIPELINES: dict[str, PipelineDescription] = {
     "mvdream": PipelineDescription(
         name="mvdream",
         label="MVDream",
         help="Text to 3D: a prior that draws four sides at once guides the object from every side.",
-        view_names=("front", "right", "back", "left"),
+        view_names=_SIDES,
         presets=(
             PresetDescription("mini", "Mini", "The embedded small model. Simple objects in a minute, without a GPU."),
             PresetDescription("full", "Full", "The published model. Needs its weights and a CUDA GPU."),
@@ -137,11 +144,35 @@ PIPELINES: dict[str, PipelineDescription] = {
             ),
         ),
     ),
+    "imagedream": PipelineDescription(
+        name="imagedream",
+        label="ImageDream",
+        help="Four sides of what a picture shows, with a few words about it.",
+        presets=(PresetDescription("full", "Full", "The published model. Needs its weights and a CUDA GPU."),),
+        settings=(),
+        image_roles=("reference",),
+        view_names=_SIDES,
+        makes_objects=False,
+    ),
+    "v3d": PipelineDescription(
+        name="v3d",
+        label="V3D",
+        help="An orbit of 18 views around what a picture shows. Reads no words.",
+        presets=(PresetDescription("full", "Full", "The published model. Needs its weights and a CUDA GPU."),),
+        settings=(),
+        image_roles=("reference",),
+        view_names=tuple(f"{20 * view}°" for view in range(18)),
+        makes_objects=False,
+        takes_prompt=False,
+    ),
 }
 
 
 def load(name: str) -> ModuleType:
-    """The module of a pipeline, with `plan(request, device)` and `run(request, context)`. Imports torch.
+    """The module of a pipeline. Imports torch.
+
+    It has `plan(request, device)` and `run(request, context)` where the pipeline makes objects, and
+    `sample_views(request, context)` where it names views.
 
     Args:
         name: A key of `PIPELINES`.
@@ -153,6 +184,14 @@ def load(name: str) -> ModuleType:
         from dreamlift.pipelines import mvdream
 
         return mvdream
+    if name == "imagedream":
+        from dreamlift.pipelines import imagedream
+
+        return imagedream
+    if name == "v3d":
+        from dreamlift.pipelines import v3d
+
+        return v3d
     raise _unknown("pipeline", name, PIPELINES)
 
 
@@ -184,6 +223,24 @@ def check(
         if key not in by_key:
             raise _unknown("setting", key, by_key)
         _check_value(by_key[key], value)
+
+
+def check_object(pipeline: str, pipelines: Mapping[str, PipelineDescription] = PIPELINES) -> None:
+    """Refuse to make an object with a pipeline that only draws views.
+
+    Args:
+        pipeline: Name asked for; must be known.
+        pipelines: What there is.
+
+    Raises:
+        RequestError: "no_object".
+    """
+    if pipelines[pipeline].makes_objects:
+        return
+    able = [name for name, each in pipelines.items() if each.makes_objects]
+    what = f"{pipelines[pipeline].label} draws views in this version and makes no objects."
+    remedy = f"Use `dreamlift views --pipeline {pipeline}`; objects are made by: {', '.join(able) or 'none'}."
+    raise RequestError("no_object", what, remedy)
 
 
 def check_views(

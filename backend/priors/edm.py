@@ -8,7 +8,7 @@ D = c_skip x + c_out F(c_in x, c_noise).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -65,6 +65,16 @@ def start(noise: Tensor, sigma_max: float | Tensor) -> Tensor:
 
 
 def euler(denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, levels: Tensor) -> Tensor:
+    """The sample at the last level, of x's shape; arguments as in `euler_steps`."""
+    last = x
+    for step, _ in euler_steps(denoise, x, levels):
+        last = step
+    return last
+
+
+def euler_steps(
+    denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, levels: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Follow the probability flow with Euler's method.
 
     Args:
@@ -72,13 +82,14 @@ def euler(denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, levels: Tensor
         x: The start, see `start`.
         levels: Falling noise levels, see `sigmas`. (steps + 1,).
 
-    Returns:
-        The sample at the last level, of x's shape.
+    Yields:
+        After every step: the sample, whose last one is the result, and the denoised sample that the step saw.
     """
     for sigma, following in zip(levels[:-1], levels[1:], strict=True):
-        slope = (x - denoise(x, sigma)) / sigma
+        denoised = denoise(x, sigma)
+        slope = (x - denoised) / sigma
         x = x + slope * (following - sigma)  # published order: it loses digits from 700 down, equally in both codes
-    return x
+        yield x, denoised
 
 
 def frame_guidance(first: float, last: float, frames: int) -> Tensor:

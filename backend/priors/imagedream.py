@@ -116,16 +116,21 @@ class ImageDreamPrior(MVDreamPrior):
     @torch.no_grad()
     def context(self, text: Tensor, images: Tensor | None, generator: torch.Generator | None = None) -> ImageContext:
         """As `encode`, for a text that is encoded already; (B, L, D) with (B, 3, H, W) or None."""
-        size = self.config.image_size
         if images is None:
             tokens = self.zero_tokens(len(text))
             pixels = self._zero_pixels(len(text)) if self.config.pixel else None
         else:
             images = images.to(self.device)
             tokens = self.image_tokens(self.image_features(clip_pixels(images, self.config.vision["image_size"])))
-            fitted = F.interpolate(images, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
-            pixels = self.encode_images(fitted, generator) if self.config.pixel else None
+            pixels = self.picture_latents(images, generator) if self.config.pixel else None
         return ImageContext(text, tokens, pixels)
+
+    @torch.no_grad()
+    def picture_latents(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Scaled latents of pictures as the fifth frame: (B, 3, H, W) in [0, 1] -> (B, C, h, w); see `encode`."""
+        size = self.config.image_size
+        fitted = F.interpolate(images.to(self.device), (size, size), mode="bicubic", antialias=True).clamp(0, 1)
+        return self.encode_images(fitted, generator)
 
     @torch.no_grad()
     def image_features(self, pixels: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,6 @@ class LatentPrior(nn.Module):
             return (x_t - (1 - abar).sqrt() * output) / abar.sqrt()
         return abar.sqrt() * x_t - (1 - abar).sqrt() * output
 
-    @torch.no_grad()
     def ddim(
         self,
         x_T: Tensor,
@@ -176,6 +175,21 @@ class LatentPrior(nn.Module):
         eta: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
+        """Clean latents by DDIM, the shape of x_T; arguments as in `ddim_steps`."""
+        last = x_T
+        for x, _ in self.ddim_steps(x_T, steps, noise, eta, generator):
+            last = x
+        return last
+
+    @torch.no_grad()
+    def ddim_steps(
+        self,
+        x_T: Tensor,
+        steps: int,
+        noise: Callable[[Tensor, Tensor], Tensor],
+        eta: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """DDIM as the published samplers do it, where `steps` divides 1000.
 
         Args:
@@ -185,15 +199,16 @@ class LatentPrior(nn.Module):
             eta: 0 is deterministic, 1 is DDPM's variance; default 0.0.
             generator: Draws the noise of eta above 0.
 
-        Returns:
-            Clean latents, the shape of x_T.
+        Yields:
+            After every step: the sample, whose last one is the result, and the clean latents that the step foresaw.
         """
         self.scheduler.set_timesteps(steps, device=x_T.device)
         x = x_T
         for t in self.scheduler.timesteps:
             eps = noise(x, t.expand(len(x)))
-            x = self.scheduler.step(eps, t, x, eta=eta, generator=generator).prev_sample
-        return x
+            step = self.scheduler.step(eps, t, x, eta=eta, generator=generator)
+            x = step.prev_sample
+            yield x, step.pred_original_sample
 
     def about(self, version: str) -> dict[str, Any]:
         """What `save` writes beside the tensors: name, version and the configuration; a family adds what it needs."""

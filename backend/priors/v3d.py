@@ -8,7 +8,7 @@ background removal. Facts and traps: checkpoints.md section 4. The released mode
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -191,15 +191,22 @@ class V3DPrior(LatentPrior):
         frames = len(x_t) // len(condition)
         return (x_t - self.denoise(x_t, t, condition)) / t.repeat_interleave(frames).view(-1, 1, 1, 1)
 
-    def denoise_guided(self, x: Tensor, sigma: Tensor, condition: V3DCondition, guidance: Tensor) -> Tensor:
-        """D with guidance D_u + w (D_c - D_u), both sides in one batch.
+    def denoise_guided(
+        self, x: Tensor, sigma: Tensor, condition: V3DCondition, guidance: Tensor, together: bool = True
+    ) -> Tensor:
+        """D with guidance D_u + w (D_c - D_u).
 
         Args:
             x, sigma, condition: As in `denoise`.
             guidance: w of every frame, (frames, 1, 1, 1), see `edm.frame_guidance`.
+            together: Whether both sides go through the network in one batch; one by one takes half the memory.
         """
-        both = V3DCondition.cat([condition.unconditional(), condition])
-        without, told = self.denoise(torch.cat([x] * 2), torch.cat([sigma] * 2), both).chunk(2)
+        if together:
+            both = V3DCondition.cat([condition.unconditional(), condition])
+            without, told = self.denoise(torch.cat([x] * 2), torch.cat([sigma] * 2), both).chunk(2)
+        else:
+            without = self.denoise(x, sigma, condition.unconditional())
+            told = self.denoise(x, sigma, condition)
         return without + guidance.to(x).repeat(len(condition), 1, 1, 1) * (told - without)
 
     def sigmas(self, steps: int | None = None) -> Tensor:
@@ -229,16 +236,40 @@ class V3DPrior(LatentPrior):
         Returns:
             Scaled latents (N * frames, 4, h, w), frame fastest, for `decode_latents`.
         """
-        frames, rows = self.config.frames, len(condition)
         if noise is None:
-            noise = torch.randn((rows * frames, *condition.latent.shape[1:]), generator=generator)
-        weights = edm.frame_guidance(*(guidance or self.config.guidance), frames)
+            shape = (len(condition) * self.config.frames, *condition.latent.shape[1:])
+            noise = torch.randn(shape, generator=generator)
+        last = noise
+        for x, _ in self.sample_steps(condition, noise, steps=steps, guidance=guidance):
+            last = x
+        return last
+
+    @torch.no_grad()
+    def sample_steps(
+        self,
+        condition: V3DCondition,
+        noise: Tensor,
+        *,
+        steps: int | None = None,
+        guidance: tuple[float, float] | None = None,
+        together: bool = True,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """As `sample`, step by step.
+
+        Args:
+            condition, noise, steps, guidance: As there.
+            together: As in `denoise_guided`.
+
+        Yields:
+            After every step: the sample, whose last one is the result, and the denoised latents that the step saw.
+        """
+        weights = edm.frame_guidance(*(guidance or self.config.guidance), self.config.frames)
         levels = self.sigmas(steps).to(self.device)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            return self.denoise_guided(x, sigma.expand(rows), condition, weights)
+            return self.denoise_guided(x, sigma.expand(len(condition)), condition, weights, together)
 
-        return edm.euler(denoise, edm.start(noise.to(self.device), levels[0]), levels)
+        yield from edm.euler_steps(denoise, edm.start(noise.to(self.device), levels[0]), levels)
 
     @torch.no_grad()
     def decode_raw(self, latents: Tensor, together: int | None = None) -> Tensor:

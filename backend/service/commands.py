@@ -16,7 +16,7 @@ from dreamlift import __version__
 from dreamlift.memory.cards import SIZES, Card, card_of_size
 from dreamlift.memory.fit import refusal
 from dreamlift.memory.plan import least_bytes
-from dreamlift.pipelines.catalog import PipelineDescription, check, check_images, check_views
+from dreamlift.pipelines.catalog import PipelineDescription, check, check_images, check_object, check_views
 from dreamlift.pipelines.context import RequestError
 from dreamlift.protocol import limits, messages
 from dreamlift.protocol.codec import Envelope
@@ -137,6 +137,7 @@ class Commands:
             settings=tuple(messages.Setting(**asdict(setting)) for setting in description.settings),
             image_roles=description.image_roles,
             view_names=description.view_names,
+            makes_objects=description.makes_objects,
         )
 
     def _submit(self, submit: messages.Submit) -> Answer:
@@ -146,6 +147,7 @@ class Commands:
             check_images(request.pipeline, request.images, self._pipelines)
         else:
             check(request.pipeline, request.preset, request.settings, self._pipelines)
+            check_object(request.pipeline, self._pipelines)
         self._check_memory(request.pipeline, request.preset)
         job, position = self._queue.submit(submit.token, request)
         return messages.Accepted(state=job.state, position=position), job.id

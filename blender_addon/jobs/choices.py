@@ -13,8 +13,8 @@ from ..protocol.messages import Pipeline, Setting
 
 
 def text_pipelines(pipelines: Iterable[Pipeline]) -> list[Pipeline]:
-    """Those that make an object from words alone: no picture roles."""
-    return [pipeline for pipeline in pipelines if not pipeline.image_roles]
+    """Those that make an object from words alone: no picture roles, and not for views only."""
+    return [pipeline for pipeline in pipelines if pipeline.makes_objects and not pipeline.image_roles]
 
 
 def settings_of(pipeline: Pipeline, preset: str) -> list[Setting]:

@@ -6,12 +6,17 @@ import json
 
 import numpy as np
 import pytest
+from fakes.tiny_view_models import IMAGEDREAM, V3D, as_file, cut_out
 from faults.service_process import ServiceProcess
 from PIL import Image
 
 from dreamlift.cli import main
+from dreamlift.commands.local_context import LocalContext
 from dreamlift.commands.outcomes import CommandError, Exit
 from dreamlift.commands.views import read_seeds
+from dreamlift.memory import cards, shelf
+from dreamlift.memory.cards import GIB, card_of_size, computer
+from dreamlift.pipelines.context import Stop
 
 
 def run(capsys, *words):
@@ -57,7 +62,12 @@ def test_the_embedded_model_writes_a_sheet_and_each_view(capsys, tmp_path, monke
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (("a red mushroom", "--image", "PICTURE"), "no_image"),
+        (("a red mushroom", "--image", "PICTURE", "--pipeline", "mvdream"), "no_image"),
+        (("a red mushroom", "--image", "no.png"), "bad_image"),
+        (("a red mushroom", "--image", "PICTURE", "--preset", "mini"), "unknown_preset"),
+        (("a red mushroom", "--pipeline", "imagedream"), "missing_image"),
+        (("--image", "PICTURE"), "empty_prompt"),
+        (("--pipeline", "v3d"), "missing_image"),
         (("a red mushroom", "--pipeline", "mvdreams"), "unknown_pipeline"),
         (("a red mushroom", "--preset", "huge"), "unknown_preset"),
         (("a red mushroom", "-o", "sheet.jpg"), "bad_output"),
@@ -76,6 +86,89 @@ def test_what_cannot_be_drawn_says_so_and_writes_nothing(capsys, tmp_path, monke
     assert (exit_code, events[-1]["code"]) == (Exit.USAGE, code)
     assert events[-1]["what"].endswith(".") and events[-1]["remedy"]
     assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+
+
+@pytest.fixture
+def tiny_models(tmp_path, monkeypatch):
+    """ImageDream and V3D without size, an empty store, a card that has room for the plan, and a picture `box.png`."""
+    from dreamlift.pipelines import imagedream, v3d
+
+    monkeypatch.setattr(imagedream, "CONFIG", IMAGEDREAM)
+    monkeypatch.setattr(v3d, "CONFIG", V3D)
+    monkeypatch.setattr(imagedream.ImageDreamViews, "steps", 3)
+    monkeypatch.setattr(cards, "card_of", lambda device: computer(64 * GIB))
+    monkeypatch.setenv("DREAMLIFT_MODELS", str(tmp_path / "no models"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "box.png").write_bytes(as_file(cut_out()))
+    yield tmp_path
+    shelf.clear()
+
+
+RANDOM = ("--image", "box.png", "--weights", "random", "--device", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("words", "sheet", "names"),
+    [
+        (("a", "red", "box"), "a-red-box-views.png", ["front", "right", "back", "left"]),
+        (("--pipeline", "v3d"), "box-views.png", [f"{20 * view}" for view in range(18)]),
+    ],
+    ids=["imagedream", "v3d"],
+)
+def test_a_picture_becomes_a_sheet_of_views(capsys, tiny_models, words, sheet, names):
+    code, events = run(capsys, *words, *RANDOM, "--seeds", "3,7", "--views", "shots")
+    assert code == Exit.OK, events
+    assert not [event for event in events if event["event"] == "warning"]
+    wanted = [f"seed-{seed}-{name}.png" for seed in (3, 7) for name in names]
+    assert [path.rsplit("/", 1)[-1] for path in events[-1]["views"]] == wanted
+    height, width, _ = picture(tiny_models / sheet).shape
+    assert width == max(1024, 96 * len(names)) and height > 2 * width / len(names)
+    beside = picture(tiny_models / "shots" / f"seed-7-{names[1]}.png")
+    code, events = run(capsys, *words, *RANDOM, "--seeds", "7,", "--views", "alone")
+    assert code == Exit.OK, events
+    assert abs(picture(tiny_models / "alone" / f"seed-7-{names[1]}.png") - beside).max() <= 2
+
+
+@pytest.mark.parametrize("words", [("a box",), ("--pipeline", "v3d")], ids=["imagedream", "v3d"])
+def test_without_weights_the_command_that_fetches_them_is_named(capsys, tiny_models, words):
+    code, events = run(capsys, *words, "--image", "box.png", "--device", "cpu")
+    model = "v3d" if "v3d" in words else "imagedream-pixel"
+    assert (code, events[-1]["code"]) == (Exit.USAGE, "weights_missing")
+    assert f"dreamlift models pull {model}" in events[-1]["remedy"]
+    assert sorted(path.name for path in tiny_models.iterdir()) == ["box.png"]
+
+
+@pytest.mark.parametrize("words", [("a box",), ("--pipeline", "v3d")], ids=["imagedream", "v3d"])
+def test_a_machine_that_is_too_small_and_a_damaged_picture_are_told(capsys, tiny_models, monkeypatch, words):
+    (tiny_models / "damaged.png").write_bytes((tiny_models / "box.png").read_bytes()[:50])
+    code, events = run(capsys, *words, *RANDOM[2:], "--image", "damaged.png")
+    assert (code, events[-1]["code"]) == (Exit.USAGE, "bad_image")
+    monkeypatch.setattr(cards, "card_of", lambda device: card_of_size(4))
+    code, events = run(capsys, *words, *RANDOM)
+    assert (code, events[-1]["code"]) == (Exit.USAGE, "does_not_fit") and "GiB" in events[-1]["what"]
+
+
+def test_a_stop_before_the_first_picture_is_told(capsys, tiny_models, monkeypatch):
+    monkeypatch.setattr(LocalContext, "should_stop", lambda context: Stop.CANCEL)
+    code, events = run(capsys, *RANDOM, "--pipeline", "v3d")
+    assert (code, events[-1]["code"]) == (Exit.INTERRUPTED, "stopped")
+    assert sorted(path.name for path in tiny_models.iterdir()) == ["box.png"]
+
+
+def test_a_stop_afterwards_keeps_what_there_is(capsys, tiny_models, monkeypatch):
+    monkeypatch.setattr(LocalContext, "should_stop", lambda context: Stop.FINISH)
+    code, events = run(capsys, *RANDOM, "--pipeline", "v3d", "--seeds", "3,7")
+    assert code == Exit.OK and events[-1]["seeds"] == [3, 7], "one step of both, as far as they had come"
+
+
+@pytest.mark.parametrize("pipeline", ["imagedream", "v3d"])
+def test_generate_refuses_what_only_draws_views(capsys, tmp_path, monkeypatch, pipeline):
+    monkeypatch.chdir(tmp_path)
+    code = main(["generate", "a box", "--pipeline", pipeline, "--json"])
+    error = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (code, error["code"]) == (Exit.USAGE, "no_object")
+    assert f"dreamlift views --pipeline {pipeline}" in error["remedy"] and "mvdream" in error["remedy"]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from dreamlift.pipelines.catalog import MOST_SEEDS, PIPELINES, check, check_images, check_views, load
-from dreamlift.pipelines.context import RequestError
+from dreamlift.pipelines.catalog import MOST_SEEDS, PIPELINES, check, check_images, check_object, check_views, load
+from dreamlift.pipelines.context import Request, RequestError
 from dreamlift.protocol import messages
 
 SETTINGS = [(name, setting) for name, pipeline in PIPELINES.items() for setting in pipeline.settings]
@@ -115,9 +115,27 @@ def test_a_picture_goes_only_to_a_pipeline_that_takes_it():
         check_images("mvdream", ["reference"], MORE)
 
 
-def test_every_pipeline_that_names_views_can_draw_them():
+def test_every_pipeline_does_what_its_entry_says_and_nothing_else():
     for name, pipeline in PIPELINES.items():
-        assert bool(pipeline.view_names) == hasattr(load(name), "sample_views")
+        module = load(name)
+        assert bool(pipeline.view_names) == hasattr(module, "sample_views")
+        assert pipeline.makes_objects == hasattr(module, "run") == hasattr(module, "plan")
+        assert pipeline.makes_objects or pipeline.view_names, "it does one of the two"
+
+
+def test_the_default_pipeline_makes_objects_from_words_alone():
+    first = next(iter(PIPELINES.values()))
+    assert first.name == Request().pipeline and first.makes_objects and first.takes_prompt and not first.image_roles
+
+
+@pytest.mark.parametrize("name", ["imagedream", "v3d"])
+def test_a_pipeline_for_views_alone_is_refused_for_objects(name):
+    check_object("mvdream")
+    with pytest.raises(RequestError) as caught:
+        check_object(name)
+    assert caught.value.code == "no_object" and "mvdream" in caught.value.remedy
+    check_views(name, "full", {}, (1,))
+    check_images(name, ["reference"])
 
 
 def test_a_name_that_is_not_in_the_catalog_is_never_imported():

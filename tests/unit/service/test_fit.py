@@ -35,7 +35,7 @@ def test_what_fits_one_worker_or_may_fit_one_that_has_not_said_hello_is_let_thro
 
 def test_the_handshake_says_what_a_preset_needs(tmp_path):
     with LiveService(tmp_path) as service, service.client() as client:
-        (pipeline,) = client.welcome.pipelines
+        pipeline = client.welcome.pipelines[0]
         needs = {preset.name: preset.memory_bytes for preset in pipeline.presets}
         client.submit(JobRequest(prompt="steps=1"))
     assert 0 < needs["mini"] < GIB < needs["full"] < 8 * GIB

@@ -117,6 +117,15 @@ def test_a_request_for_views_that_cannot_run_is_refused_at_once(client, changes,
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("pipeline", ["imagedream", "v3d"])
+def test_a_pipeline_for_views_alone_says_so_in_the_handshake_and_makes_no_object(client, pipeline):
+    offered = {each.name: each for each in client.welcome.pipelines}
+    assert offered["mvdream"].makes_objects and not offered[pipeline].makes_objects
+    with pytest.raises(ProtocolError) as caught:
+        client.submit(JobRequest(pipeline=pipeline, preset="full", prompt="a box"))
+    assert caught.value.code == "no_object"
+
+
 def test_a_job_for_views_is_cancelled_like_any_other(client):
     job = client.submit(JobRequest(prompt="steps=2000 views", goal="views", seeds=(1,)))
     for event in client.follow(job):

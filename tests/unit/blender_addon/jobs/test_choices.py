@@ -15,11 +15,12 @@ def test_a_preset_has_the_settings_it_names():
     assert [setting.key for setting in choices.settings_of(PIPELINE, "full")] == ["scale"]
 
 
-def test_only_pipelines_that_need_no_picture_are_offered():
-    image = Pipeline(
-        name="i", label="I", presets=(Preset(name="a", label="A"),), settings=(), image_roles=("reference",)
-    )
-    assert choices.text_pipelines([image, PIPELINE]) == [PIPELINE]
+def test_only_pipelines_that_make_objects_and_need_no_picture_are_offered():
+    bare = {"label": "I", "presets": (Preset(name="a", label="A"),), "settings": ()}
+    image = Pipeline(name="image", image_roles=("reference",), **bare)
+    views = Pipeline(name="views", view_names=("front",), makes_objects=False, **bare)
+    assert choices.text_pipelines([views, image, PIPELINE]) == [PIPELINE]
+    assert Pipeline.from_body({"name": "old", "label": "x", "presets": [], "settings": []}).makes_objects
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,153 @@
+"""What pipelines that draw views from a picture share: opening the published model, the sampling, where it came from.
+
+Knows the model store, memory plans and `seed_views`. Knows no model: each pipeline brings its class, its configuration
+and its `ViewSource`.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dreamlift import __version__
+from dreamlift.memory import shelf
+from dreamlift.memory.apply import place, preferred_attention
+from dreamlift.memory.plan import Plan
+from dreamlift.models.catalogue import MODELS
+from dreamlift.models.convert import open_prior
+from dreamlift.models.store import Store
+from dreamlift.priors.published import CheckpointMismatch
+from dreamlift.priors.random_weights import random_prior
+from dreamlift.priors.weight_errors import WeightsError
+
+from . import catalog
+from .context import RANDOM, Context, Provenance, Request, RequestError, SeedViews
+from .pictures import Picture, read_picture, tell_background
+from .seed_views import ViewSource, sample_seeds
+
+RANDOM_SEED = 0  # of random weights: a seed's views must not depend on which seed stands first
+SMALL = 128  # pixels; models below this are for tests and fit any machine
+ENCODING = 0x9E3779B97F4A7C15  # mixed into a seed where something else than its noise is drawn
+
+
+def checked_picture(request: Request, context: Context) -> Picture:
+    """The picture of a request for views, after everything about the request that needs no model was checked.
+
+    Args:
+        request: With a "reference" picture.
+        context: Hears of a picture without transparency.
+
+    Raises:
+        RequestError: As `catalog.check_views` and `catalog.check_images`; "bad_image" of a picture that cannot be read.
+    """
+    catalog.check_views(request.pipeline, request.preset, request.settings, request.seeds)
+    catalog.check_images(request.pipeline, request.images)
+    picture = read_picture(request.images["reference"])
+    tell_background(picture, context)
+    return picture
+
+
+def load_published(family: Any, config: Any, model: str, request: Request, context: Context) -> Any:
+    """A published model on the context's device as its plan says, kept for the next job of the process.
+
+    Args:
+        family: Class of the prior, for random weights.
+        config: Its sizes, for random weights.
+        model: Id in the models' catalogue.
+        request: Its `weights` decide between the store's and random ones.
+        context: Device and plan.
+
+    Raises:
+        RequestError: The weights are not on this machine (names the command that fetches them), or cannot be used.
+    """
+    plan = context.plan or Plan()
+    how = (plan.dtype, plan.codec_dtype, plan.vae, plan.offload, plan.compiled)
+    key = (model, request.weights, config.name, str(context.device), *how)
+    make = functools.partial(_open, family, config, model, request.weights == RANDOM, str(context.device), plan)
+    try:
+        return shelf.keep(key, make)
+    except WeightsError as error:
+        raise weights_error(error, model) from error
+    except (FileNotFoundError, CheckpointMismatch) as error:
+        remedy = f"Run `dreamlift models verify {model}`, or `dreamlift models pull {model}` again."
+        raise RequestError("weights_unusable", str(error), remedy) from error
+
+
+def _open(family: Any, config: Any, model: str, is_random: bool, device: str, plan: Plan) -> Any:
+    if is_random:
+        there = device if plan.offload == "none" else "cpu"
+        prior = random_prior(family, config, seed=RANDOM_SEED, device=there, dtype=getattr(torch, plan.dtype))
+    else:
+        prior = open_prior(Store.here(), MODELS[model])
+    return place(prior, plan, device)
+
+
+def weights_error(error: WeightsError, model: str) -> RequestError:
+    """A weight file's error in a job's words; it always names the command that fetches the model."""
+    pull = f"`dreamlift models pull {model}`"
+    remedy = error.remedy if pull in error.remedy else f"{error.remedy} Or run {pull}."
+    return RequestError(error.code, error.what, remedy)
+
+
+def as_images(picture: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 as the priors take pictures: (1, 3, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def encoding_chance(seed: int) -> torch.Generator:
+    """What a seed draws beside its noise, such as the sample of its picture's posterior; other numbers than those."""
+    return torch.Generator().manual_seed((seed ^ ENCODING) % 2**63)
+
+
+def draw_views(
+    make_source: Callable[[], ViewSource], prior: Any, request: Request, context: Context, started: float
+) -> SeedViews:
+    """Sample the request's seeds and say where the pictures came from.
+
+    Args:
+        make_source: Gives the model with its condition.
+        prior: For the provenance.
+        request: Seeds, and what the provenance repeats.
+        context: Of the job.
+        started: When the job began, seconds of the monotonic clock.
+
+    Raises:
+        Stopped: The context asked for CANCEL or PAUSE; nothing is kept.
+    """
+    with preferred_attention(context.plan, context.device):
+        source = make_source()
+        images, seeds = sample_seeds(source, request.seeds, context)
+    about = provenance_of(prior, replace(request, seed=seeds[0]), started, context.plan)
+    return SeedViews(images, source.names, seeds, about)
+
+
+def provenance_of(prior: Any, request: Request, started: float, plan: Plan | None) -> Provenance:
+    """Where views came from.
+
+    Args:
+        prior: Whose weights drew them.
+        request: What was asked.
+        started: When, in seconds of the monotonic clock.
+        plan: How it ran; None where nobody planned.
+    """
+    return Provenance(
+        pipeline=request.pipeline,
+        preset=request.preset,
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        seed=request.seed,
+        weights=prior.name,
+        licence=prior.licence,
+        commercial_use=prior.commercial_use,
+        dreamlift=__version__,
+        seconds=round(time.monotonic() - started, 1),
+        settings=dict(request.settings),
+        memory=plan.words() if plan else "",
+    )
