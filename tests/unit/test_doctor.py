@@ -104,8 +104,10 @@ def test_it_says_which_presets_fit_a_device(card, mini, full):
 
 
 def test_a_device_on_which_nothing_fits_is_a_warning():
-    levels = {finding.level for finding in doctor.preset_findings("cuda:0", Card("Tiny", "cuda", GIB // 2))}
-    assert levels == {"warning"}
+    findings = list(doctor.preset_findings("cuda:0", Card("Tiny", "cuda", GIB // 2)))
+    levels = {finding.name.split()[0]: finding.level for finding in findings}
+    assert levels == {"mvdream": "warning", "imagedream": "ok", "v3d": "ok"}, "without the last two objects are made"
+    assert all("does not fit" in finding.what for finding in findings)
 
 
 def test_whole_weights_are_ok(model):

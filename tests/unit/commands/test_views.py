@@ -195,3 +195,14 @@ def test_a_server_draws_the_same_way(capsys, service, tmp_path, monkeypatch):
     assert picture(tmp_path / "sheet.png").shape == picture(tmp_path / "x.png").shape
     assert main(["jobs", "download", job, "-o", "x.glb"]) == Exit.PROBLEM
     assert "left no .glb file, but" in capsys.readouterr().err
+
+
+def test_a_server_gets_the_picture_too(capsys, service, tmp_path, monkeypatch):
+    monkeypatch.setenv("DREAMLIFT_HOME", str(service.home))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "box.png").write_bytes(as_file(cut_out()))
+    words = ("steps=3", "--pipeline", "v3d", "--image", "box.png", "--seeds", "9,", "-o", "x.png", "--server")
+    code, events = run(capsys, *words)
+    assert code == Exit.OK, events
+    blobs = [path.read_bytes() for path in service.home.rglob("*") if path.is_file() and path.stat().st_size < 2000]
+    assert (tmp_path / "box.png").read_bytes() in blobs

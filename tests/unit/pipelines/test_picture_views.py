@@ -10,6 +10,8 @@ import torch
 from fakes.tiny_view_models import IMAGEDREAM, V3D, as_file, cut_out
 
 from dreamlift.memory import shelf
+from dreamlift.memory.apply import place
+from dreamlift.memory.plan import Plan
 from dreamlift.pipelines import catalog, imagedream, v3d
 from dreamlift.pipelines.context import Request, RequestError, Stop, Stopped
 from dreamlift.pipelines.imagedream import ImageDreamViews
@@ -126,6 +128,20 @@ def test_v3d_s_rows_are_those_of_the_published_sampler(priors):
     told = prior.encode(source._picture, encoding_chance(3))
     latents = prior.sample(told, noise=seed_noise((3,), (18, 4, 4, 4)))
     assert torch.allclose(prior.decode_latents(latents), last(source, (3,))[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_half_precision_with_released_encoders_draws_nearly_the_same(name):
+    plans = (Plan(), Plan(dtype="bfloat16", codec_dtype="float32", release_encoders=True, rows=1))
+    drawn = []
+    for plan in plans:
+        context = Quiet()
+        context.plan = plan
+        family, config = (ImageDreamPrior, IMAGEDREAM) if name == "imagedream" else (V3DPrior, V3D)
+        prior = place(randomise(family.random(config), seed=1), plan, "cpu")
+        drawn.append(MODULES[name].sample_views(request(name, seeds=(3,)), context, prior))
+    assert np.abs(drawn[0].images.astype(int) - drawn[1].images).mean() < 12
+    assert "bfloat16" in drawn[1].provenance.memory
 
 
 def test_the_picture_matters(priors):
