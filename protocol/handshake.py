@@ -55,7 +55,9 @@ class Handshake:
             self.reason = Reason.NOBODY
         elif event == FAILED_AUTH and value != TRY_LATER:
             self.reason = Reason.REFUSED
-        elif event in (FAILED_NO_DETAIL, FAILED_PROTOCOL):
+        elif event == FAILED_PROTOCOL:  # the two speak differently (one with keys, one without): libzmq tries no more
+            self.reason = Reason.STRANGER
+        elif event == FAILED_NO_DETAIL:
             self._failures += 1
             if self._failures >= FAILURES:
                 self.reason = Reason.STRANGER

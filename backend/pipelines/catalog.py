@@ -109,7 +109,7 @@ PIPELINES: dict[str, PipelineDescription] = {
                 "guidance_scale",
                 "Prompt Strength",
                 "float",
-                _defaults(2.5, 50.0),
+                _defaults(1.8, 50.0),
                 low=1.0,
                 high=100.0,
                 help="Classifier-free guidance. Higher follows the prompt more closely, with stronger colours.",
