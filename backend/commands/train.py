@@ -23,9 +23,7 @@ def add(commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--minutes", type=float, default=90.0, help="budget of the prior's training (default: 90)")
     parser.add_argument("--vae-minutes", type=float, default=8.0, help="budget of the VAE's training (default: 8)")
-    parser.add_argument(
-        "--decoder-minutes", type=float, default=12.0, help="of its decoder's refinement (default: 12)"
-    )
+    parser.add_argument("--decoder-minutes", type=float, default=12.0, help="of its decoder's refinement (default: 12)")
     parser.add_argument("--shards", type=int, default=16, help="files of 1000 rendered sets each (default: 16)")
     parser.add_argument("--processes", type=int, help="processes, one thread each (default: one for each core)")
     parser.add_argument("--name", default="1", help="version written beside the weights (default: 1)")
