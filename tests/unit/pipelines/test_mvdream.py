@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dreamlift.pipelines import mvdream
+from dreamlift.pipelines import mvdream, mvdream_prior
 from dreamlift.pipelines.context import MeshPreview, Request, RequestError, Stop, Stopped, ViewsPreview
 from dreamlift.pipelines.mvdream_settings import FULL, MINI, AssetSettings
 from dreamlift.priors.configs import MINI as MINI_CONFIG
@@ -173,7 +173,7 @@ def test_words_the_model_does_not_know_are_told_and_a_prompt_of_none_is_refused(
 
 @pytest.fixture
 def no_weights(monkeypatch, tmp_path):
-    monkeypatch.delenv(mvdream.WEIGHTS_VARIABLE, raising=False)
+    monkeypatch.delenv(mvdream_prior.WEIGHTS_VARIABLE, raising=False)
     monkeypatch.setenv("DREAMLIFT_MODELS", str(tmp_path))
 
 
@@ -192,7 +192,7 @@ def test_the_model_store_is_asked_for_the_published_weights(no_weights, tmp_path
 
 
 def test_a_variable_that_names_nothing_is_told(no_weights, monkeypatch):
-    monkeypatch.setenv(mvdream.WEIGHTS_VARIABLE, "/nowhere/w.pt")
+    monkeypatch.setenv(mvdream_prior.WEIGHTS_VARIABLE, "/nowhere/w.pt")
     with pytest.raises(RequestError, match="/nowhere/w.pt"):
         mvdream.load_prior(Request(preset="full"), "cpu")
 
