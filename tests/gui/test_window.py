@@ -50,6 +50,19 @@ def blender_with_window() -> tuple[list[str], list[str]]:
     return [str(box), "gui"], [str(box), "shot"]
 
 
+def forget_stale_mounts(folders: list[Path]) -> None:
+    """Let the box show these folders anew.
+
+    The box mounts each path once and keeps it. Where a checkout was deleted and made again at the same path, as CI
+    does, the box would go on showing the deleted one, which is empty.
+    """
+    box = Path.home() / ".cache" / "blender-box" / "sid"
+    for folder in folders:
+        inside = box / folder.relative_to("/")
+        if inside.exists() and not inside.samefile(folder):  # not `is_mount`: it knows no bind mount of one disk
+            subprocess.run(["umount", "--lazy", str(inside)], check=False)  # fails where none was mounted: well
+
+
 class Outside:
     """What the scenarios cannot do from inside Blender."""
 
@@ -105,12 +118,15 @@ def report(tmp_path_factory):
     command = folder / "dreamlift"  # what the artist would have installed
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{GROWING}" "$@" --home "{home}"\n')
     command.chmod(0o755)
+    shown = [ROOT, Path(sys.executable).resolve().parents[1]]
+    if not os.environ.get("BLENDER"):
+        forget_stale_mounts(shown)
     environment = {
         **display(),
         "DREAMLIFT_HOME": str(home),
         "DREAMLIFT_TEST_COMMAND": str(command),
         "BLENDER_USER_RESOURCES": str(folder / "blender"),
-        "BLENDER_BOX_BIND": f"{ROOT}:{Path(sys.executable).resolve().parents[1]}",
+        "BLENDER_BOX_BIND": ":".join(map(str, shown)),
     }
     outside = Outside(folder, home, shot)
     if os.environ.get("DREAMLIFT_TEST_ONLY"):
