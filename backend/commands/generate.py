@@ -51,24 +51,35 @@ def add(commands, common: argparse.ArgumentParser) -> None:
         dest="settings",
         help="change one of the preset's settings",
     )
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="also write a contact sheet of eight views")
+    add_running(parser, "run")
+    parser.set_defaults(run=run)
+
+
+def add_running(parser: argparse.ArgumentParser, verb: str) -> None:
+    """The options of where and how a model runs, which `dreamlift generate` and `dreamlift views` share.
+
+    Args:
+        parser: Takes them.
+        verb: What is done there, such as "run".
+    """
     parser.add_argument(
         "--weights",
         choices=("trained", "random"),
         default="trained",
         help="random: a model of the preset's size that learned nothing, to time a machine without weights",
     )
-    parser.add_argument("--sheet", type=Path, metavar="PNG", help="also write a contact sheet of eight views")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument(
         "--server",
         nargs="?",
         const=LOCAL_SERVER,
         metavar="WHERE",
-        help="run there: nothing for this computer's server, a pairing string, or a name from `dreamlift keys list`",
+        help=f"{verb} there: nothing for this computer's server, a pairing string, "
+        "or a name from `dreamlift keys list`",
     )
     parser.add_argument("--json", action="store_true", help="one JSON line per event on stdout")
     parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> Exit:

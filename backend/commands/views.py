@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dreamlift.commands.generate import LOCAL_SERVER, check_output, file_name
+from dreamlift.commands.generate import add_running, check_output, file_name
 from dreamlift.commands.outcomes import CommandError, Exit, emit
 
 if TYPE_CHECKING:
@@ -64,22 +64,7 @@ def add(commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--preset", help="which of its sizes (default: the pipeline's first, for mvdream mini)")
     parser.add_argument("--negative", default="", metavar="PROMPT", help="what to avoid")
-    parser.add_argument(
-        "--weights",
-        choices=("trained", "random"),
-        default="trained",
-        help="random: a model of the preset's size that learned nothing, to time a machine without weights",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    parser.add_argument(
-        "--server",
-        nargs="?",
-        const=LOCAL_SERVER,
-        metavar="WHERE",
-        help="draw there: nothing for this computer's server, a pairing string, or a name from `dreamlift keys list`",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON line per event on stdout")
-    parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
+    add_running(parser, "draw")
     parser.set_defaults(run=run)
 
 

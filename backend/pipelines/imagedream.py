@@ -26,9 +26,9 @@ from dreamlift.rendering.cameras import Cameras, orbit
 
 from .context import Context, Request, RequestError, SeedViews
 from .mvdream_previews import VIEWS
-from .picture_views import SMALL, as_images, checked_picture, draw_views, encoding_chance, load_published, weights_error
+from .picture_views import SMALL, as_images, checked_picture, encoding_chance, load_published, weights_error
 from .pictures import on_background
-from .seed_views import Look
+from .seed_views import Look, draw_views
 
 MODEL = "imagedream-pixel"
 STEPS, GUIDANCE = 50, 5.0

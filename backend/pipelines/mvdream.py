@@ -18,13 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamlift import __version__
 from dreamlift.assets.finish import FinishSettings, finish
 from dreamlift.assets.surface import EmptySurface, extract_surface
 from dreamlift.distillation.mv_sds import TextCondition, mv_sds
 from dreamlift.distillation.schedules import draw_timestep
 from dreamlift.memory.apply import encoding, preferred_attention
-from dreamlift.memory.plan import Plan
 from dreamlift.priors.mvdream import MVDreamPrior
 from dreamlift.rendering.cameras import Cameras, camera_rays
 from dreamlift.rendering.occupancy import OccupancyGrid, occupied_by_distance
@@ -40,7 +38,6 @@ from .context import (
     Asset,
     Context,
     Progress,
-    Provenance,
     Request,
     RequestError,
     SeedViews,
@@ -52,7 +49,8 @@ from .mvdream_previews import mesh_preview, views_preview
 from .mvdream_prior import check_words, encode_condition, load_prior
 from .mvdream_settings import MvDreamSettings, SdfGridSettings, StageSettings, settings_for
 from .mvdream_views import SAMPLING_FULL, SAMPLING_MINI, MvDreamViews
-from .seed_views import sample_seeds
+from .provenance import provenance_of
+from .seed_views import draw_views
 
 log = logging.getLogger(__name__)
 
@@ -428,35 +426,8 @@ def sample_views(request: Request, context: Context, prior: MVDreamPrior | None 
     sampling = SAMPLING_MINI if request.preset == "mini" else SAMPLING_FULL
     settings = settings_for(request)
     source = MvDreamViews(prior, request.prompt, request.negative_prompt, settings, sampling)
-    with encoding(prior, context.plan), preferred_attention(context.plan, context.device):
-        images, seeds = sample_seeds(source, request.seeds, context)
-    about = provenance_of(prior, replace(request, seed=seeds[0]), started, context.plan)
-    return SeedViews(images, source.names, seeds, about)
-
-
-def provenance_of(prior: MVDreamPrior, request: Request, started: float, plan: Plan | None) -> Provenance:
-    """Where a result of this pipeline came from.
-
-    Args:
-        prior: Whose weights made it.
-        request: What was asked.
-        started: When, in seconds of the monotonic clock.
-        plan: How it ran; None where nobody planned.
-    """
-    return Provenance(
-        pipeline="mvdream",
-        preset=request.preset,
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        seed=request.seed,
-        weights=prior.name,
-        licence=prior.licence,
-        commercial_use=prior.commercial_use,
-        dreamlift=__version__,
-        seconds=round(time.monotonic() - started, 1),
-        settings=dict(request.settings),
-        memory=plan.words() if plan else "",
-    )
+    with encoding(prior, context.plan):
+        return draw_views(lambda: source, prior, request, context, started)
 
 
 @torch.no_grad()

@@ -1,24 +1,20 @@
-"""What pipelines that draw views from a picture share: opening the published model, the sampling, where it came from.
+"""What pipelines that draw views from a picture share: the picture, and opening the published model.
 
-Knows the model store, memory plans and `seed_views`. Knows no model: each pipeline brings its class, its configuration
+Knows the model store and memory plans. Knows no model: each pipeline brings its class, its configuration
 and its `ViewSource`.
 """
 
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dreamlift import __version__
 from dreamlift.memory import shelf
-from dreamlift.memory.apply import place, preferred_attention
+from dreamlift.memory.apply import place
 from dreamlift.memory.plan import Plan
 from dreamlift.models.catalogue import MODELS
 from dreamlift.models.convert import open_prior
@@ -28,9 +24,8 @@ from dreamlift.priors.random_weights import random_prior
 from dreamlift.priors.weight_errors import WeightsError
 
 from . import catalog
-from .context import RANDOM, Context, Provenance, Request, RequestError, SeedViews
+from .context import RANDOM, Context, Request, RequestError
 from .pictures import Picture, read_picture, tell_background
-from .seed_views import ViewSource, sample_seeds
 
 RANDOM_SEED = 0  # of random weights: a seed's views must not depend on which seed stands first
 SMALL = 128  # pixels; models below this are for tests and fit any machine
@@ -104,50 +99,3 @@ def as_images(picture: np.ndarray) -> Tensor:
 def encoding_chance(seed: int) -> torch.Generator:
     """What a seed draws beside its noise, such as the sample of its picture's posterior; other numbers than those."""
     return torch.Generator().manual_seed((seed ^ ENCODING) % 2**63)
-
-
-def draw_views(
-    make_source: Callable[[], ViewSource], prior: Any, request: Request, context: Context, started: float
-) -> SeedViews:
-    """Sample the request's seeds and say where the pictures came from.
-
-    Args:
-        make_source: Gives the model with its condition.
-        prior: For the provenance.
-        request: Seeds, and what the provenance repeats.
-        context: Of the job.
-        started: When the job began, seconds of the monotonic clock.
-
-    Raises:
-        Stopped: The context asked for CANCEL or PAUSE; nothing is kept.
-    """
-    with preferred_attention(context.plan, context.device):
-        source = make_source()
-        images, seeds = sample_seeds(source, request.seeds, context)
-    about = provenance_of(prior, replace(request, seed=seeds[0]), started, context.plan)
-    return SeedViews(images, source.names, seeds, about)
-
-
-def provenance_of(prior: Any, request: Request, started: float, plan: Plan | None) -> Provenance:
-    """Where views came from.
-
-    Args:
-        prior: Whose weights drew them.
-        request: What was asked.
-        started: When, in seconds of the monotonic clock.
-        plan: How it ran; None where nobody planned.
-    """
-    return Provenance(
-        pipeline=request.pipeline,
-        preset=request.preset,
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        seed=request.seed,
-        weights=prior.name,
-        licence=prior.licence,
-        commercial_use=prior.commercial_use,
-        dreamlift=__version__,
-        seconds=round(time.monotonic() - started, 1),
-        settings=dict(request.settings),
-        memory=plan.words() if plan else "",
-    )

@@ -9,13 +9,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .context import Context, Progress, Stop, Stopped, ViewsPreview
+from dreamlift.memory.apply import preferred_attention
+
+from .context import Context, Progress, Request, SeedViews, Stop, Stopped, ViewsPreview
+from .provenance import provenance_of
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,28 @@ class ViewSource(Protocol):
     def draw(self, seeds: Sequence[int]) -> Iterator[Look]:
         """Sample the views of some seeds in one batch; gives one look a step, the last one is the result."""
         ...
+
+
+def draw_views(
+    make_source: Callable[[], ViewSource], prior: Any, request: Request, context: Context, started: float
+) -> SeedViews:
+    """Sample the request's seeds and say where the pictures came from.
+
+    Args:
+        make_source: Gives the model with its condition.
+        prior: For the provenance.
+        request: Seeds, and what the provenance repeats.
+        context: Of the job.
+        started: When the job began, seconds of the monotonic clock.
+
+    Raises:
+        Stopped: The context asked for CANCEL or PAUSE; nothing is kept.
+    """
+    with preferred_attention(context.plan, context.device):
+        source = make_source()
+        images, seeds = sample_seeds(source, request.seeds, context)
+    about = provenance_of(prior, replace(request, seed=seeds[0]), started, context.plan)
+    return SeedViews(images, source.names, seeds, about)
 
 
 def sample_seeds(

@@ -23,9 +23,9 @@ from dreamlift.priors.v3d_config import V3D_512
 
 from .catalog import PIPELINES
 from .context import Context, Request, SeedViews
-from .picture_views import SMALL, as_images, checked_picture, draw_views, encoding_chance, load_published
+from .picture_views import SMALL, as_images, checked_picture, encoding_chance, load_published
 from .pictures import recentred
-from .seed_views import Look
+from .seed_views import Look, draw_views
 
 MODEL = "v3d"
 BORDER = 0.3  # share of the picture's side that stays empty around the object

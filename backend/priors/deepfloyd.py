@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
+from .base import DiffusionPrior
 from .contract import Source, TextContext
 from .deepfloyd_config import IF_I_XL, DeepFloydConfig, with_unet_file
 from .files import Family, check_family, read_component, read_weights
@@ -44,7 +45,7 @@ def deepfloyd_schedule() -> DDPMScheduler:
     )
 
 
-class DeepFloydPrior(nn.Module):
+class DeepFloydPrior(DiffusionPrior):
     """Stage I with its text encoder.
 
     Args:
@@ -55,44 +56,9 @@ class DeepFloydPrior(nn.Module):
     """
 
     def __init__(self, config: DeepFloydConfig, unet: UNet2DConditionModel, text: TextEncoder, version: str = ""):
-        super().__init__()
-        self.config, self.unet, self.version = config, unet, version
-        self.encoder = text
-        self.precision: torch.dtype | None = None  # of the arithmetic; None: see `autocast`
-        self.scheduler = deepfloyd_schedule()
-        self.register_buffer("alphas_cumprod", self.scheduler.alphas_cumprod.clone(), persistent=False)
-        self.eval().requires_grad_(False)
-
-    def _apply(self, fn, recurse: bool = True):
-        super()._apply(fn, recurse)
-        # Weights may be moved to half precision; the schedule must not follow.
-        self.alphas_cumprod = self.scheduler.alphas_cumprod.to(self.alphas_cumprod.device)
-        return self
-
-    @property
-    def name(self) -> str:
-        """What provenance calls these weights."""
-        return f"{self.config.name} {self.version}".strip()
-
-    @property
-    def licence(self) -> str:
-        """Licence of the weights."""
-        return self.config.licence
-
-    @property
-    def commercial_use(self) -> bool:
-        """Whether the weights' licence allows selling what they make."""
-        return self.config.commercial_use
-
-    @property
-    def image_size(self) -> int:
-        """Height and width of a picture in pixels."""
-        return self.config.image_size
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.alphas_cumprod.device
+        super().__init__(config, deepfloyd_schedule(), version)
+        self.unet, self.encoder = unet, text
+        self.finish_init()
 
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
         """Embeddings of prompts: (B, 77, 4096) float32 on the model's device. The encoder is gone afterwards."""

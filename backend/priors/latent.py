@@ -20,6 +20,7 @@ from diffusers import DDIMScheduler
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .base import DiffusionPrior
 from .configs import LatentConfig
 
 
@@ -50,7 +51,7 @@ def stable_diffusion_schedule(prediction: str = "epsilon", zero_terminal_snr: bo
         )
 
 
-class LatentPrior(nn.Module):
+class LatentPrior(DiffusionPrior):
     """Base of the latent diffusion models. A family sets its own modules before `finish_init`.
 
     Args:
@@ -60,47 +61,9 @@ class LatentPrior(nn.Module):
     """
 
     def __init__(self, config: LatentConfig, vae: nn.Module, version: str = ""):
-        super().__init__()
-        self.config, self.vae, self.version = config, vae, version
-        self.precision: torch.dtype | None = None  # of the arithmetic; None lets the device decide, see `autocast`
+        super().__init__(config, stable_diffusion_schedule(config.prediction, config.zero_terminal_snr), version)
+        self.vae = vae
         self.codec_precision: torch.dtype | None = None  # of the VAE, where it differs (memory.plan)
-        self.scheduler = stable_diffusion_schedule(config.prediction, config.zero_terminal_snr)
-        self.register_buffer("alphas_cumprod", self.scheduler.alphas_cumprod.clone(), persistent=False)
-
-    def finish_init(self) -> None:
-        """No dropout and no gradients to the weights; trainers switch the gradients on for what they train."""
-        self.eval().requires_grad_(False)
-
-    def _apply(self, fn, recurse: bool = True):
-        super()._apply(fn, recurse)
-        # Weights may be moved to half precision; the schedule must not follow: bfloat16 knows 3 digits of abar.
-        self.alphas_cumprod = self.scheduler.alphas_cumprod.to(self.alphas_cumprod.device)
-        return self
-
-    @property
-    def name(self) -> str:
-        """What provenance calls these weights."""
-        return f"{self.config.name} {self.version}".strip()
-
-    @property
-    def licence(self) -> str:
-        """Licence of the weights."""
-        return self.config.licence
-
-    @property
-    def commercial_use(self) -> bool:
-        """Whether the weights' licence allows selling what they make."""
-        return self.config.commercial_use
-
-    @property
-    def image_size(self) -> int:
-        """Height and width of a picture in pixels."""
-        return self.config.image_size
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.alphas_cumprod.device
 
     def autocast(self, precision: torch.dtype | None = None) -> contextlib.AbstractContextManager:
         """Precision of the arithmetic: `self.precision` where it is set, else bfloat16 on CUDA and, on the CPU,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from . import reference
-from .configs import MVDREAM_SD21, LatentConfig
+from .configs import MVDREAM_SD15, MVDREAM_SD21, LatentConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +54,15 @@ class StableDiffusionConfig(LatentConfig):
         )
 
 
-_UNET = {key: value for key, value in MVDREAM_SD21.unet.items() if "class_embed" not in key}
+def _without_camera(unet: dict[str, Any]) -> dict[str, Any]:
+    """MVDream's U-Net is Stable Diffusion's with a camera embedding, on latents of 64 x 64 here."""
+    return {key: value for key, value in unet.items() if "class_embed" not in key} | {"sample_size": 64}
+
 
 SD21_BASE = StableDiffusionConfig(
     name="Stable Diffusion 2.1-base",
     image_size=512,
-    unet={**_UNET, "sample_size": 64},
+    unet=_without_camera(MVDREAM_SD21.unet),
     vae={**MVDREAM_SD21.vae, "sample_size": 512},
     text=MVDREAM_SD21.text,
     licence="CreativeML Open RAIL++-M",
@@ -68,22 +71,8 @@ SD21_BASE = StableDiffusionConfig(
 SD15 = replace(
     SD21_BASE,
     name="Stable Diffusion 1.5",
-    unet={
-        **SD21_BASE.unet,
-        "cross_attention_dim": 768,
-        "attention_head_dim": 8,  # heads at every level; diffusers misnames it
-        "use_linear_projection": False,
-    },
-    text={  # CLIP ViT-L/14, all its layers
-        **SD21_BASE.text,
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "hidden_act": "quick_gelu",
-        "projection_dim": 768,
-        "pad_token_id": 49407,
-    },
+    unet=_without_camera(MVDREAM_SD15.unet),
+    text=MVDREAM_SD15.text,
     text_layout="clip",
     licence="CreativeML Open RAIL-M",
 )

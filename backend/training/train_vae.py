@@ -80,6 +80,66 @@ def reconstruction_psnr(vae: AutoencoderKL, images: Tensor) -> tuple[float, floa
     return 10 * math.log10(4 / mse), z.std().item()
 
 
+class _Run:
+    """A module in training: its optimiser, average, clock and checkpoint, from which it goes on where there is one."""
+
+    def __init__(self, module: nn.Module, checkpoint: Path, learning_rate: float, seconds: float):
+        self.module, self.checkpoint, self.learning_rate = module, checkpoint, learning_rate
+        self.average = AveragedModel(module, 0.995)
+        self.optimizer = torch.optim.AdamW(
+            module.parameters(), learning_rate, (0.9, 0.99), weight_decay=1e-4, fused=True
+        )
+        self.steps, spent = 0, 0.0
+        if state := load_checkpoint(checkpoint):
+            module.load_state_dict(state["model"])
+            self.averaged.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.steps, spent = state["step"], state["spent"]
+        self.clock, self.saved = Clock(seconds, spent), spent
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The module with averaged weights."""
+        return self.average.model
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the budget is spent."""
+        return self.clock.fraction >= 1
+
+    def step(self, loss: Tensor) -> None:
+        """One optimiser step, at the learning rate of the clock."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * cosine(self.clock.fraction, self.steps, 50)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.module.parameters(), 1.0, foreach=True)
+        self.optimizer.step()
+        self.steps += 1
+        self.average.update(self.module, self.steps)
+
+    def save_in_time(self) -> bool:
+        """Write the checkpoint once a minute and at the end; whether it did."""
+        if self.clock.spent - self.saved <= 60 and not self.is_over:
+            return False
+        self.saved = self.clock.spent
+        state = {"model": self.module.state_dict(), "average": self.averaged.state_dict()}
+        state |= {"optimizer": self.optimizer.state_dict(), "step": self.steps, "spent": self.saved}
+        save_checkpoint(self.checkpoint, state)
+        return True
+
+
+def _split(sets: ViewSets, held_back: int) -> tuple[Tensor, Tensor]:
+    """Pictures to train on, and every sixth of the last sets' to measure on."""
+    images = sets.views.flatten(0, 1)
+    return images[: -held_back * 4], images[-held_back * 4 :: 6]
+
+
+def _decibels(errors: list[float]) -> float:
+    """PSNR of mean squared errors in [-1, 1] units."""
+    return 10 * math.log10(4 * len(errors) / sum(errors))
+
+
 def train_vae(sets: ViewSets, folder: Path, settings: VAETraining, held_back: int = 100) -> AutoencoderKL:
     """Train until the budget is spent and write `folder/vae`; the last `held_back` sets only measure.
 
@@ -90,46 +150,27 @@ def train_vae(sets: ViewSets, folder: Path, settings: VAETraining, held_back: in
     generator = torch.Generator().manual_seed(settings.seed)
     vae = AutoencoderKL(**MINI.vae)
     latents = MINI.vae["latent_channels"]
-    images = sets.views.flatten(0, 1)
-    train, test = images[: -held_back * 4], images[-held_back * 4 :: 6]
+    train, test = _split(sets, held_back)
     with torch.no_grad():
         vae.quant_conv.weight[latents:] *= 0.1
         vae.quant_conv.bias[latents:] = settings.initial_logvar
     vae = vae.to(training_device(), memory_format=torch.channels_last)
-    averaged = AveragedModel(vae, 0.995)
-    optimizer = torch.optim.AdamW(vae.parameters(), settings.learning_rate, (0.9, 0.99), weight_decay=1e-4, fused=True)
-    checkpoint, step, spent = folder / "vae-training.pt", 0, 0.0
-    if state := load_checkpoint(checkpoint):
-        vae.load_state_dict(state["model"])
-        averaged.model.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
-    clock, saved, recent = Clock(settings.seconds, spent), spent, []
-    while clock.fraction < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * cosine(clock.fraction, step, 50)
+    run = _Run(vae, folder / "vae-training.pt", settings.learning_rate, settings.seconds)
+    recent = []
+    while not run.is_over:
         loss, mse = step_loss(vae, crops(train, settings, generator).to(vae.device), settings, generator)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0, foreach=True)
-        optimizer.step()
-        step += 1
-        averaged.update(vae, step)
+        run.step(loss)
         recent = [*recent[-99:], mse]
-        if step % 200 == 0:
-            psnr, std = reconstruction_psnr(averaged.model, test)
-            log.info("%d steps %.0f s, crops %.1f dB, held back %.2f dB, latents std %.2f", step, clock.spent,
-                     10 * math.log10(4 * len(recent) / sum(recent)), psnr, std)  # fmt: skip
-        if clock.spent - saved > 60 or clock.fraction >= 1:
-            saved = clock.spent
-            state = {"model": vae.state_dict(), "average": averaged.model.state_dict()}
-            state |= {"optimizer": optimizer.state_dict(), "step": step, "spent": clock.spent}
-            save_checkpoint(checkpoint, state)
-    psnr, std = reconstruction_psnr(averaged.model, test)
-    averaged.model.register_to_config(scaling_factor=1 / std)
-    averaged.model.save_pretrained(folder / "vae")
-    log.info("VAE: %d steps, %.0f s, held back %.2f dB, latents std %.3f", step, clock.spent, psnr, std)
-    return averaged.model
+        if run.steps % 200 == 0:
+            psnr, std = reconstruction_psnr(run.averaged, test)
+            log.info("%d steps %.0f s, crops %.1f dB, held back %.2f dB, latents std %.2f", run.steps, run.clock.spent,
+                     _decibels(recent), psnr, std)  # fmt: skip
+        run.save_in_time()
+    psnr, std = reconstruction_psnr(run.averaged, test)
+    run.averaged.register_to_config(scaling_factor=1 / std)
+    run.averaged.save_pretrained(folder / "vae")
+    log.info("VAE: %d steps, %.0f s, held back %.2f dB, latents std %.3f", run.steps, run.clock.spent, psnr, std)
+    return run.averaged
 
 
 @dataclass(frozen=True)
@@ -165,42 +206,20 @@ def refine_decoder(sets: ViewSets, folder: Path, settings: DecoderTraining, held
     vae = AutoencoderKL.from_pretrained(folder / "vae").to(training_device(), memory_format=torch.channels_last)
     vae.requires_grad_(False)
     learning = nn.ModuleList([vae.post_quant_conv, vae.decoder]).requires_grad_(True)
-    averaged = AveragedModel(learning, 0.995)
-    optimizer = torch.optim.AdamW(
-        learning.parameters(), settings.learning_rate, (0.9, 0.99), weight_decay=1e-4, fused=True
-    )
-    checkpoint, step, spent = folder / "decoder-training.pt", 0, 0.0
-    if state := load_checkpoint(checkpoint):
-        learning.load_state_dict(state["model"])
-        averaged.model.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
-    images = sets.views.flatten(0, 1)
-    train, test = images[: -held_back * 4], images[-held_back * 4 :: 6]
-    clock, saved, recent = Clock(settings.seconds, spent), spent, []
-    while clock.fraction < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * cosine(clock.fraction, step, 50)
-        x, z = _noisy_latents(vae, train, settings, generator, half=step % 4 == 3)
+    run = _Run(learning, folder / "decoder-training.pt", settings.learning_rate, settings.seconds)
+    train, test = _split(sets, held_back)
+    recent = []
+    while not run.is_over:
+        x, z = _noisy_latents(vae, train, settings, generator, half=run.steps % 4 == 3)
         y = vae.decoder(vae.post_quant_conv(z))
         mse = ((y - x) ** 2).mean()
-        loss = (y - x).abs().mean() + settings.mse * mse
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(learning.parameters(), 1.0, foreach=True)
-        optimizer.step()
-        step += 1
-        averaged.update(learning, step)
+        run.step((y - x).abs().mean() + settings.mse * mse)
         recent = [*recent[-99:], mse.item()]
-        if clock.spent - saved > 60 or clock.fraction >= 1:
-            saved = clock.spent
-            log.info("decoder: %d steps %.0f s, %.1f dB", step, saved, 10 * math.log10(4 * len(recent) / sum(recent)))
-            state = {"model": learning.state_dict(), "average": averaged.model.state_dict()}
-            state |= {"optimizer": optimizer.state_dict(), "step": step, "spent": saved}
-            save_checkpoint(checkpoint, state)
-    learning.load_state_dict(averaged.model.state_dict())
+        if run.save_in_time():
+            log.info("decoder: %d steps %.0f s, %.1f dB", run.steps, run.clock.spent, _decibels(recent))
+    learning.load_state_dict(run.averaged.state_dict())
     psnr, _ = reconstruction_psnr(vae, test)
-    log.info("decoder: %d steps, %.0f s, held back %.2f dB", step, clock.spent, psnr)
+    log.info("decoder: %d steps, %.0f s, held back %.2f dB", run.steps, run.clock.spent, psnr)
     vae.save_pretrained(folder / "vae")
     return vae
 

@@ -16,6 +16,17 @@ from ..protocol.messages import JobRequest
 from ..snapshot import Snapshot
 
 
+def _is_ready(operator, context, is_able: bool, remedy: str) -> bool:
+    """Whether there is a backend for it and a prompt; the tooltip says what is missing."""
+    if not is_able:
+        operator.poll_message_set(remedy)
+        return False
+    if not context.scene.dreamlift.prompt.strip():
+        operator.poll_message_set("Describe what you want first")
+        return False
+    return True
+
+
 class DREAMLIFT_OT_generate(bpy.types.Operator):
     """Make the described object at the 3D cursor"""
 
@@ -27,13 +38,7 @@ class DREAMLIFT_OT_generate(bpy.types.Operator):
     def poll(cls, context):
         """Says in the tooltip what is missing."""
         app = state.current()
-        if app is None or not app.snapshot.can_generate:
-            cls.poll_message_set("Connect to a backend first")
-            return False
-        if not context.scene.dreamlift.prompt.strip():
-            cls.poll_message_set("Describe what you want first")
-            return False
-        return True
+        return _is_ready(cls, context, app is not None and app.snapshot.can_generate, "Connect to a backend first")
 
     def execute(self, context):
         """Send the request; the object appears with its first geometry."""
@@ -89,13 +94,8 @@ class DREAMLIFT_OT_preview_seeds(bpy.types.Operator):
     def poll(cls, context):
         """Says in the tooltip what is missing."""
         app = state.current()
-        if app is None or not app.snapshot.can_preview:
-            cls.poll_message_set("Connect to a backend whose model can draw seeds first")
-            return False
-        if not context.scene.dreamlift.prompt.strip():
-            cls.poll_message_set("Describe what you want first")
-            return False
-        return True
+        can_preview = app is not None and app.snapshot.can_preview
+        return _is_ready(cls, context, can_preview, "Connect to a backend whose model can draw seeds first")
 
     def execute(self, context):
         """Send the request; the pictures appear in the panel and get clearer."""

@@ -4,53 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from fakes.tiny_view_models import IMAGEDREAM
 
 from dreamlift.priors.clip_images import normalise
-from dreamlift.priors.configs import IMAGEDREAM_LOCAL, IMAGEDREAM_PIXEL
+from dreamlift.priors.configs import IMAGEDREAM_LOCAL
 from dreamlift.priors.imagedream import ImageDreamPrior, clip_pixels
 from dreamlift.rendering.cameras import orthogonal_views
 
 TINY = replace(
-    IMAGEDREAM_PIXEL,
-    image_size=32,
-    unet={
-        **IMAGEDREAM_PIXEL.unet,
-        "sample_size": 4,
-        "block_out_channels": (32, 64),
-        "layers_per_block": 1,
-        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-        "cross_attention_dim": 32,
-        "attention_head_dim": (2, 4),
-    },
-    vae={**IMAGEDREAM_PIXEL.vae, "block_out_channels": (32, 32, 32, 32), "layers_per_block": 1},
-    text={
-        **IMAGEDREAM_PIXEL.text,
-        "vocab_size": 50000,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-    },
-    vision={
-        **IMAGEDREAM_PIXEL.vision,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "image_size": 28,
-        "projection_dim": 16,
-    },
-    resampler={
-        "embed_dims": 32,
-        "output_dims": 32,
-        "hidden_dims": 32,
-        "depth": 1,
-        "dim_head": 16,
-        "heads": 2,
-        "num_queries": 16,
-        "ffn_ratio": 2,
-    },
+    IMAGEDREAM,
+    text={**IMAGEDREAM.text, "vocab_size": 50000},
+    vision={**IMAGEDREAM.vision, "projection_dim": 16},
 )
 
 
