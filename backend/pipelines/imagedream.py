@@ -17,6 +17,7 @@ from torch import Tensor
 from dreamlift.memory.apply import encoding
 from dreamlift.memory.batches import MOST_SEEDS, seeds_at_once
 from dreamlift.memory.cards import card_of
+from dreamlift.preprocessing.placing import on_background
 from dreamlift.priors.configs import IMAGEDREAM_PIXEL
 from dreamlift.priors.imagedream import ImageContext, ImageDreamPrior
 from dreamlift.priors.mvdream import twice
@@ -27,7 +28,6 @@ from dreamlift.rendering.cameras import Cameras, orbit
 from .context import Context, Request, RequestError, SeedViews
 from .mvdream_previews import VIEWS
 from .picture_views import SMALL, as_images, checked_picture, encoding_chance, load_published, weights_error
-from .pictures import on_background
 from .seed_views import Look, draw_views
 
 MODEL = "imagedream-pixel"

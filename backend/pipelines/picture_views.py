@@ -19,13 +19,13 @@ from dreamlift.memory.plan import Plan
 from dreamlift.models.catalogue import MODELS
 from dreamlift.models.convert import open_prior
 from dreamlift.models.store import Store
+from dreamlift.preprocessing.decoding import Picture, read_picture
 from dreamlift.priors.published import CheckpointMismatch
 from dreamlift.priors.random_weights import random_prior
 from dreamlift.priors.weight_errors import WeightsError
 
 from . import catalog
 from .context import RANDOM, Context, Request, RequestError
-from .pictures import Picture, read_picture, tell_background
 
 RANDOM_SEED = 0  # of random weights: a seed's views must not depend on which seed stands first
 SMALL = 128  # pixels; models below this are for tests and fit any machine
@@ -47,6 +47,13 @@ def checked_picture(request: Request, context: Context) -> Picture:
     picture = read_picture(request.images["reference"])
     tell_background(picture, context)
     return picture
+
+
+def tell_background(picture: Picture, context: Context) -> None:
+    """Warn where nothing tells the object from its background."""
+    if not picture.is_cut_out:
+        what = "The picture has no transparent background, so all of it is taken for the object."
+        context.warn("no_alpha", what, "Cut the object out and save it as PNG with transparency.")
 
 
 def load_published(family: Any, config: Any, model: str, request: Request, context: Context) -> Any:

@@ -17,6 +17,7 @@ from torch import Tensor
 from dreamlift.memory.apply import encoding
 from dreamlift.memory.batches import MOST_SEEDS, pictures_at_once, seeds_at_once
 from dreamlift.memory.cards import card_of
+from dreamlift.preprocessing.placing import recentred
 from dreamlift.priors.sampling import seed_noise
 from dreamlift.priors.v3d import V3DCondition, V3DPrior
 from dreamlift.priors.v3d_config import V3D_512
@@ -24,7 +25,6 @@ from dreamlift.priors.v3d_config import V3D_512
 from .catalog import PIPELINES
 from .context import Context, Request, SeedViews
 from .picture_views import SMALL, as_images, checked_picture, encoding_chance, load_published
-from .pictures import recentred
 from .seed_views import Look, draw_views
 
 MODEL = "v3d"

@@ -23,15 +23,16 @@ ARROWS = {
     "protocol": set(),
     **{room: TOOLS | BASICS for room in TOOLS},
     "memory": BASICS | {"priors"},
+    "preprocessing": BASICS | {"models"},
     "models": BASICS | {"priors", "protocol.connection_file"},
-    "pipelines": TOOLS | BASICS | {"models", "memory"},
+    "pipelines": TOOLS | BASICS | {"models", "memory", "preprocessing"},
     "training": TOOLS | BASICS,
-    "evaluation": TOOLS | BASICS | {"pipelines", "training"},
-    "workers": BASICS | {"pipelines", "protocol", "assets", "memory", "threads", "checkpoints"},
+    "evaluation": TOOLS | BASICS | {"pipelines", "preprocessing", "training"},
+    "workers": BASICS | {"pipelines", "preprocessing", "protocol", "assets", "memory", "threads", "checkpoints"},
     "service": BASICS | {"protocol", "pipelines.catalog", "memory"},
     "client": BASICS | {"protocol", "pipelines.catalog"},
 }
-NO_TORCH = ("service", "protocol", "client", "pipelines.catalog", "pipelines.context", "blender_addon")
+NO_TORCH = ("service", "protocol", "client", "pipelines.catalog", "pipelines.context", "preprocessing", "blender_addon")
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "torchvision"}
 
 

@@ -1,8 +1,9 @@
-"""Pictures from outside: decoded within limits, turned upright, and laid on a plain background.
+"""Pictures from outside: decoded within limits and turned upright.
 
 Knows files' bytes and what can be wrong with them. Knows no models and no torch. A picture comes from anybody: only PNG
 and JPEG are opened, its size is read before its pixels are, and whatever is wrong ends as a `RequestError`.
-Cutting an object out of its background is not done here.
+Cutting an object out of its background is
+`subject.py`, laying it on a square `placing.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-from .context import Context, RequestError
+from dreamlift.pipelines.context import RequestError
 
 log = logging.getLogger(__name__)
 
@@ -100,55 +101,3 @@ def _opaque_or_not(image: Image.Image) -> Image.Image:
         grey = np.asarray(image).astype(np.float64) / 257
         image = Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
     return image.convert("RGBA")
-
-
-def tell_background(picture: Picture, context: Context) -> None:
-    """Warn where nothing tells the object from its background."""
-    if not picture.is_cut_out:
-        what = "The picture has no transparent background, so all of it is taken for the object."
-        context.warn("no_alpha", what, "Cut the object out and save it as PNG with transparency.")
-
-
-def on_background(picture: Picture, grey: int) -> np.ndarray:
-    """The whole picture on a plain square, nothing cut off.
-
-    Args:
-        picture: As it came.
-        grey: Of the square, 0 to 255.
-
-    Returns:
-        (S, S, 3) uint8, S being the picture's longer side.
-    """
-    height, width = picture.pixels.shape[:2]
-    side = max(height, width)
-    return _laid(Image.fromarray(picture.pixels), side, ((side - width) // 2, (side - height) // 2), grey)
-
-
-def recentred(picture: Picture, size: int, border: float, grey: int) -> np.ndarray:
-    """The object in the middle of a plain square, its longer side filling what the border leaves.
-
-    A picture without transparency is all object and keeps no border: it is laid on the square as it is.
-
-    Args:
-        picture: As it came.
-        size: Of the square, pixels.
-        border: Share of the square's side that stays empty, both sides together, in [0, 1).
-        grey: Of the square, 0 to 255.
-
-    Returns:
-        (size, size, 3) uint8.
-    """
-    image = Image.fromarray(picture.pixels)
-    room = size
-    if picture.is_cut_out:
-        image, room = image.crop(image.getchannel("A").getbbox()), int(size * (1 - border))
-    scale = room / max(image.size)
-    # Pillow multiplies by the opacity before it resizes, so that no colour of what is transparent bleeds in.
-    image = image.resize(tuple(max(1, round(side * scale)) for side in image.size), Image.Resampling.LANCZOS)
-    return _laid(image, size, ((size - image.width) // 2, (size - image.height) // 2), grey)
-
-
-def _laid(image: Image.Image, side: int, corner: tuple[int, int], grey: int) -> np.ndarray:
-    square = Image.new("RGBA", (side, side), (grey, grey, grey, 255))
-    square.alpha_composite(image, corner)
-    return np.asarray(square.convert("RGB"))

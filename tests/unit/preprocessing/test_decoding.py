@@ -10,9 +10,10 @@ import pytest
 from fakes.tiny_view_models import as_file, cut_out
 from PIL import Image
 
-from dreamlift.pipelines import pictures
 from dreamlift.pipelines.context import RequestError
-from dreamlift.pipelines.pictures import on_background, read_picture, recentred
+from dreamlift.preprocessing import decoding
+from dreamlift.preprocessing.decoding import read_picture
+from dreamlift.preprocessing.placing import on_background, recentred
 
 
 def half(size=(40, 20)):
@@ -70,7 +71,7 @@ def test_a_broken_note_spoils_no_picture():
 
 
 def test_a_large_picture_is_reduced():
-    assert max(read_picture(as_file(Image.new("L", (3000, 1500)))).pixels.shape) == pictures.WORKING_SIDE
+    assert max(read_picture(as_file(Image.new("L", (3000, 1500)))).pixels.shape) == decoding.WORKING_SIDE
 
 
 GOOD = as_file(half((400, 200)))
@@ -102,7 +103,7 @@ def test_what_is_no_usable_picture_is_refused_in_words(data):
 
 
 def test_too_many_bytes_are_refused_unread(monkeypatch):
-    monkeypatch.setattr(pictures, "MOST_BYTES", 10)
+    monkeypatch.setattr(decoding, "MOST_BYTES", 10)
     with pytest.raises(RequestError, match="MiB"):
         read_picture(GOOD)
 
