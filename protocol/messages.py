@@ -285,6 +285,15 @@ class BlobChunk(Message):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CutOut(Message):
+    """Tell the subject of an uploaded picture from its background, before there is a job."""
+
+    TYPE = "cut_out"
+    sha256: str = text(longest=64, pattern=SHA256)
+    threshold: float = number(0.5, 0.01, 0.99)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fetch(Message):
     """Send me a piece of a blob or artifact."""
 
@@ -334,6 +343,7 @@ class Welcome(Message):
     devices: tuple = records(Device, 64)
     limits: ServerLimits = record(ServerLimits)
     unfinished_jobs: int = integer(0)
+    features: tuple = listing(short_text, 64, ())  # commands that a server of the first releases does not know
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -393,6 +403,17 @@ class Chunk(Message):
     offset: int = integer(high=2**40)
     size: int = integer(high=2**40)
     data: np.ndarray = array("uint8", "n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutout(Message):
+    """Answer to `cut_out`: the picture, upright and at most 1024 pixels a side, with the opacity of its subject."""
+
+    TYPE = "cutout"
+    sha256: str = text(longest=64, pattern=SHA256)
+    method: str = text("", 40)  # what told the subject from its background; "" where nothing did
+    remarks: tuple = records(Problem, 8)
+    rgba: np.ndarray = array("uint8", "h", "w", 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -485,10 +506,12 @@ class Views(Message):
 
 COMMANDS: tuple[type[Message], ...] = (
     *(Hello, Submit, Cancel, Finish, Pause, Resume, Remove, Move, ListJobs, Subscribe, Unsubscribe),
-    *(BlobQuery, BlobChunk, Fetch, Ping),
+    *(BlobQuery, BlobChunk, CutOut, Fetch, Ping),
 )
 NOTICES: tuple[type[Message], ...] = (Seen, Bye, Pong)
-ANSWERS: tuple[type[Message], ...] = (Welcome, Accepted, Done, Jobs, Subscribed, BlobState, Chunk, Pong, Error)
+ANSWERS: tuple[type[Message], ...] = (
+    *(Welcome, Accepted, Done, Jobs, Subscribed, BlobState, Chunk, Cutout, Pong, Error),
+)
 KEPT_EVENTS: tuple[type[Message], ...] = (State, Warning)
 LATEST_EVENTS: tuple[type[Message], ...] = (Progress, Mesh, Views)
 
