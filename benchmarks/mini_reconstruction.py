@@ -19,9 +19,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dreamlift.pipelines import mvdream, mvdream_previews
+from dreamlift.pipelines import field_previews, mvdream
 from dreamlift.pipelines.context import Request, Stop
-from dreamlift.pipelines.mvdream_settings import MINI, MvDreamSettings
+from dreamlift.pipelines.field_optimisation import Optimisation, always, optimise
+from dreamlift.pipelines.field_settings import FieldSettings
+from dreamlift.pipelines.mvdream_settings import MINI
 from dreamlift.rendering.cameras import Cameras, camera_rays, orbit
 from dreamlift.rendering.volume import volume_render
 from dreamlift.training.objects import ProceduralObject
@@ -117,7 +119,7 @@ class QuietContext:
 
 
 @torch.no_grad()
-def measure(job: mvdream.Optimisation, item: ProceduralObject) -> tuple[dict[str, float], torch.Tensor]:
+def measure(job: Optimisation, item: ProceduralObject) -> tuple[dict[str, float], torch.Tensor]:
     """Silhouette IoU over 8 views, volume IoU at several levels, share of the volume outside its largest part."""
     cameras = orbit([45.0 * k + 10 for k in range(8)], 15.0, 2.7, 40.0)
     origins, directions = (rays.reshape(-1, 3) for rays in camera_rays(cameras, 64))
@@ -143,24 +145,23 @@ def measure(job: mvdream.Optimisation, item: ProceduralObject) -> tuple[dict[str
     return scores, sheet
 
 
-def reconstruct(prompt: str, settings: MvDreamSettings, prior, seed: int) -> tuple[dict[str, float], torch.Tensor]:
+def reconstruct(prompt: str, settings: FieldSettings, prior, seed: int) -> tuple[dict[str, float], torch.Tensor]:
     """Optimise one prompt and measure. `prior` may be a whole prior, a VAE for the oracle, or None."""
     item = parse_prompt(prompt)
     prior = OraclePrior(item, prior) if not hasattr(prior, "unet") else prior
     request = Request(prompt=prompt, seed=seed)
     context = QuietContext()
     condition = mvdream.encode_condition(prior, request, settings)
-    job = mvdream.Optimisation(settings, prior, condition, seed, context)
+    job = Optimisation(settings, prior, always(condition), seed, context)
     start = time.perf_counter()
-    for stage in settings.stages:
-        mvdream.distil(job, stage)
+    optimise(job)
     seconds = time.perf_counter() - start
     scores, sheet = measure(job, item)
     scores |= {"s": round(seconds, 1), "ms_step": round(1e3 * seconds / job.step)}
     if isinstance(prior, OraclePrior):
         scores["ms_step_without_oracle"] = round(1e3 * (seconds - prior.seconds) / job.step)
     start = time.perf_counter()
-    mvdream_previews.mesh_preview(job.field, settings.preview_grid)
+    field_previews.mesh_preview(job.field, settings.preview_grid)
     scores["ms_preview"] = round(1e3 * (time.perf_counter() - start))
     return scores, sheet
 

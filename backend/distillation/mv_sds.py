@@ -1,7 +1,7 @@
 """MV-SDS: multi-view score distillation in x0 form, with classifier-free guidance and its rescale.
 
-Knows the loss of MVDream [systems.md 1.3 and 6.5]. Knows no renderer, no representation and no model: a prior is
-anything that answers `MultiViewPrior`, so tests put in an analytic denoiser.
+Knows the loss of MVDream and ImageDream [systems.md 1.3, 6.5 and 5.5]. Knows no renderer, no representation and no
+model: a prior is anything that answers `MultiViewPrior`, so tests put in an analytic denoiser.
 
     code                  symbol        source
     latents               x             VAE latents of the renderings, with gradient
@@ -19,11 +19,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dreamlift.priors.contract import Condition
 from dreamlift.rendering.cameras import Cameras
+
+Told = Tensor | Condition
+"""What a denoiser is told: text (B, L, D), or a family's own condition of B rows."""
 
 
 class MultiViewPrior(Protocol):
-    """What MV-SDS asks of a prior. `dreamlift.priors.mvdream.MVDreamPrior` is the real one."""
+    """What MV-SDS asks of a prior. `MVDreamPrior` and `ImageDreamPrior` are the real ones."""
 
     alphas_cumprod: Tensor
     image_size: int
@@ -36,14 +40,14 @@ class MultiViewPrior(Protocol):
         """Scaled latents (N, C, h, w) to pictures (N, 3, H, W) in [0, 1], without gradient."""
         ...
 
-    def predict_x0(self, x_t: Tensor, t: Tensor, context: Tensor, cameras: Cameras, views: int = 4) -> Tensor:
-        """Clean latents (N, C, h, w) from noisy ones, timesteps (N,), text (N, L, D) and N cameras."""
+    def predict_x0(self, x_t: Tensor, t: Tensor, context: Told, cameras: Cameras, views: int = 4) -> Tensor:
+        """Clean latents (N, C, h, w) from noisy ones, timesteps (N,), a condition of N rows and N cameras."""
         ...
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """How strongly the prompt pulls.
+    """How strongly the condition pulls.
 
     Args:
         scale: w of classifier-free guidance, convention u + w (c - u) [systems.md 1.1 a].
@@ -69,11 +73,34 @@ class Guidance:
 
 
 @dataclass(frozen=True)
-class TextCondition:
-    """Text embeddings of a prompt and of its negative; each (1, L, D)."""
+class BothSides:
+    """Both sides of the guidance, of one kind: what is wanted, and what is not (a negative prompt, no picture).
 
-    positive: Tensor
-    negative: Tensor
+    Args:
+        positive: One row for everything, or one a set of views.
+        negative: As many rows.
+    """
+
+    positive: Told
+    negative: Told
+
+    def rows(self, count: int) -> Told:
+        """The wanted side for `count` views, then the other: 2 * count rows.
+
+        Raises:
+            ValueError: The sides' rows do not divide the views.
+        """
+        if len(self.positive) != len(self.negative) or count % len(self.positive):
+            raise ValueError(
+                f"{len(self.positive)} and {len(self.negative)} rows of a condition do not fit {count} views; "
+                "give both sides one row, or one a set of views."
+            )
+        times = count // len(self.positive)
+        sides = [
+            side.repeat_interleave(times, 0) if isinstance(side, Tensor) else side.repeat_interleave(times)
+            for side in (self.positive, self.negative)
+        ]
+        return torch.cat(sides) if isinstance(sides[0], Tensor) else sides[0].cat(sides)
 
 
 @dataclass(frozen=True)
@@ -95,7 +122,7 @@ def mv_sds(
     prior: MultiViewPrior,
     images: Tensor,  # (N, 3, H, W)
     cameras: Cameras,
-    condition: TextCondition,
+    condition: BothSides,
     timestep: int,
     guidance: Guidance,
     generator: torch.Generator | None = None,
@@ -107,7 +134,7 @@ def mv_sds(
         images: Renderings in [0, 1], views of an object side by side; resized to what the prior sees.
             (N, 3, H, W).
         cameras: One each, N.
-        condition: The prompt and its negative.
+        condition: What the prior is told, both sides of the guidance.
         timestep: t in [0, 999], shared by the whole batch as in the published code [systems.md 9.1.8].
         guidance: Scale, rescale and views.
         generator: Of the noise and of the encoder's sample, on the images' device; None uses torch's global one.
@@ -150,17 +177,17 @@ def guided_x0(
     prior: MultiViewPrior,
     noisy: Tensor,  # (N, C, h, w)
     cameras: Cameras,
-    condition: TextCondition,
+    condition: BothSides,
     timestep: int,
     guidance: Guidance,
 ) -> Tensor:
     """The prior's guided and rescaled estimate of the clean latents.
 
     Args:
-        prior: The denoiser, asked once for prompt and negative together.
+        prior: The denoiser, asked once for both sides together.
         noisy: x_t. (N, C, h, w).
         cameras: N cameras.
-        condition: The prompt and its negative.
+        condition: What the prior is told, both sides of the guidance.
         timestep: The shared t.
         guidance: Scale, rescale and views.
 
@@ -170,7 +197,7 @@ def guided_x0(
     """
     count = len(noisy)
     both = Cameras(cameras.c2w.repeat(2, 1, 1), cameras.fovy.repeat(2)).to(noisy.device)
-    context = torch.cat([condition.positive.expand(count, -1, -1), condition.negative.expand(count, -1, -1)])
+    context = condition.rows(count)
     t = torch.full((2 * count,), timestep, dtype=torch.long, device=noisy.device)
     noisy = noisy.repeat(2, 1, 1, 1)
     rows = guidance.rows or 2 * count

@@ -26,7 +26,7 @@ from dreamlift.priors.weight_errors import MissingWeights
 from dreamlift.rendering.cameras import Cameras, orbit
 
 from .context import Context, Request, RequestError, SeedViews
-from .mvdream_previews import VIEWS
+from .field_previews import VIEWS
 from .picture_views import SMALL, as_images, checked_picture, encoding_chance, load_published, weights_error
 from .seed_views import Look, draw_views
 

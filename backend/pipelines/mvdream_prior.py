@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from dreamlift.distillation.mv_sds import TextCondition
+from dreamlift.distillation.mv_sds import BothSides
 from dreamlift.memory import shelf
 from dreamlift.memory.apply import place
 from dreamlift.memory.plan import Plan
@@ -26,7 +26,7 @@ from dreamlift.priors.random_weights import random_prior, randomise
 from dreamlift.priors.weight_errors import MissingWeights, WeightsError
 
 from .context import RANDOM, Context, Request, RequestError
-from .mvdream_settings import MvDreamSettings
+from .field_settings import FieldSettings
 
 WEIGHTS_VARIABLE = "DREAMLIFT_MVDREAM_WEIGHTS"
 
@@ -136,7 +136,7 @@ def _telling_words(prior: MVDreamPrior) -> list[str]:
     return [word for word in prior.tokenizer.words if word not in _EMPTY_WORDS and word.isalpha()]
 
 
-def encode_condition(prior: MVDreamPrior, request: Request, settings: MvDreamSettings) -> TextCondition:
+def encode_condition(prior: MVDreamPrior, request: Request, settings: FieldSettings) -> BothSides:
     """Embed the prompt and its negative; the request's negative prompt wins over the preset's.
 
     Raises:
@@ -148,4 +148,4 @@ def encode_condition(prior: MVDreamPrior, request: Request, settings: MvDreamSet
             embedded = prior.encode_text([request.prompt, negative])
     except MissingWeights as error:
         raise RequestError(error.code, error.what, error.remedy) from error
-    return TextCondition(embedded[:1], embedded[1:])
+    return BothSides(embedded[:1], embedded[1:])

@@ -17,8 +17,8 @@ from dreamlift.priors.mvdream import MVDreamPrior
 from dreamlift.priors.sampling import ViewSampling, denoise_views, latent_shape, seed_noise
 from dreamlift.rendering.cameras import Cameras, orbit
 
-from .mvdream_previews import VIEWS
-from .mvdream_settings import MvDreamSettings
+from .field_previews import VIEWS
+from .field_settings import FieldSettings
 from .seed_views import Look
 
 ELEVATION = 15.0  # degrees; the demo's
@@ -44,7 +44,7 @@ class MvDreamViews:
         prior: MVDreamPrior,
         prompt: str,
         negative_prompt: str,
-        settings: MvDreamSettings,
+        settings: FieldSettings,
         sampling: ViewSampling,
     ):
         self.prior, self.prompt, self.negative_prompt = prior, prompt, negative_prompt

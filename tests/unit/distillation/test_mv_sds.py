@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from dreamlift.distillation.mv_sds import Guidance, TextCondition, guided_x0, mv_sds, rescale
+from dreamlift.distillation.mv_sds import Guidance, BothSides, guided_x0, mv_sds, rescale
 from dreamlift.rendering.cameras import orthogonal_views
 
 CAMERAS = orthogonal_views(0.0, 15.0, 2.7, 40.0)
-CONDITION = TextCondition(torch.ones(1, 1, 1), torch.zeros(1, 1, 1))
+CONDITION = BothSides(torch.ones(1, 1, 1), torch.zeros(1, 1, 1))
 
 
 class GaussianPrior:

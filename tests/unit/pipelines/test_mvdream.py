@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from dreamlift.pipelines import mvdream, mvdream_prior
+from dreamlift.pipelines import field_optimisation, mvdream, mvdream_prior
 from dreamlift.pipelines.context import MeshPreview, Request, RequestError, Stop, Stopped, ViewsPreview
-from dreamlift.pipelines.mvdream_settings import FULL, MINI, AssetSettings
+from dreamlift.pipelines.field_asset import finish_asset
+from dreamlift.pipelines.field_optimisation import Optimisation, always
+from dreamlift.pipelines.field_settings import AssetSettings
+from dreamlift.pipelines.mvdream_settings import FULL, MINI
 from dreamlift.priors.configs import MINI as MINI_CONFIG
 from dreamlift.priors.mvdream import MVDreamPrior
 from dreamlift.rendering.cameras import camera_rays
@@ -213,13 +216,13 @@ def test_the_full_preset_runs_at_toy_size_with_random_weights_and_everything_on(
     )
     prior = MVDreamPrior.random(MINI_CONFIG, ["a", "red", "ball", "ugly"]).requires_grad_(False).eval()
     condition = mvdream.encode_condition(prior, Request(prompt="a red ball"), small)
-    job = mvdream.Optimisation(small, prior, condition, seed=0, context=RecordingContext())
+    job = Optimisation(small, prior, always(condition), seed=0, context=RecordingContext())
     before = {name: value.clone() for name, value in job.field.state_dict().items()}
     for stage in small.stages:
-        mvdream.distil(job, stage)
+        field_optimisation.distil(job, stage)
     assert job.step == 6 and job.background is not None
     assert all(not torch.equal(value, before[name]) for name, value in job.field.state_dict().items())
     assert all(torch.isfinite(value).all() for value in job.field.state_dict().values())
     assert any(isinstance(preview, MeshPreview) for preview in job.context.published) or job.step < 10
-    asset = mvdream.finish_asset(job, Request(prompt="a red ball", preset="full"), 0.0)
+    asset = finish_asset(job, Request(prompt="a red ball", preset="full"), 0.0)
     assert len(asset.faces) > 20

@@ -11,9 +11,10 @@ from dreamlift.memory import shelf
 from dreamlift.memory.cards import GIB, computer
 from dreamlift.memory.plan import Plan
 from dreamlift.memory.step_down import run_planned
-from dreamlift.pipelines import mvdream
+from dreamlift.pipelines import field_optimisation, mvdream
 from dreamlift.pipelines.context import RANDOM, Request
-from dreamlift.pipelines.mvdream_settings import FULL, AssetSettings
+from dreamlift.pipelines.field_settings import AssetSettings
+from dreamlift.pipelines.mvdream_settings import FULL
 from dreamlift.priors.configs import MVDREAM_SD21
 from dreamlift.rendering.volume import VolumeSettings
 from dreamlift.representations._hash_grid_torch import HashGridSettings
@@ -127,15 +128,16 @@ def test_one_model_is_kept_and_another_takes_its_place():
 def test_smaller_batches_give_the_same_object_up_to_rounding():
     states = []
     for plan in (None, Plan(rows=4)):
-        job = mvdream.Optimisation(SETTINGS, opened(plan), *_condition(plan), context=Context(plan))
-        mvdream.mv_sds_step(job, SETTINGS.stages[0])
+        job = field_optimisation.Optimisation(SETTINGS, opened(plan), *_condition(plan), context=Context(plan))
+        field_optimisation.mv_sds_step(job, SETTINGS.stages[0])
         states.append(job.field.state_dict())
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, atol=2e-3, rtol=0)  # one step of Adam at rate 0.01
 
 
 def _condition(plan):
-    return mvdream.encode_condition(opened(plan), REQUEST, SETTINGS), REQUEST.seed
+    condition = mvdream.encode_condition(opened(plan), REQUEST, SETTINGS)
+    return field_optimisation.always(condition), REQUEST.seed
 
 
 class RunsOut:
@@ -155,7 +157,7 @@ class RunsOut:
 
 
 def test_an_out_of_memory_on_the_way_steps_down_and_goes_on_from_the_checkpoint(monkeypatch):
-    monkeypatch.setattr(mvdream, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(field_optimisation, "CHECKPOINT_SECONDS", 0.0)
     context = Context()
     prior = RunsOut(opened(None), call=4)
 

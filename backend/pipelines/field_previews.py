@@ -1,4 +1,4 @@
-"""What an artist sees while MVDream runs: a mesh with vertex colours and four pictures, both in tens of milliseconds.
+"""What an artist sees while a field forms: a mesh with vertex colours and four pictures, both in tens of milliseconds.
 
 Knows fields and the context's preview types. Knows no optimisation.
 """
@@ -16,7 +16,7 @@ from dreamlift.rendering.volume import VolumeSettings, volume_render
 from dreamlift.representations.field import Field
 
 from .context import MeshPreview, ViewsPreview
-from .mvdream_settings import MvDreamSettings
+from .field_settings import FieldSettings
 
 VIEWS = {"front": 0.0, "right": 90.0, "back": 180.0, "left": 270.0}
 """Azimuths, degrees. Right is what a viewer in front has on the right hand, as in Blender's own view names."""
@@ -52,7 +52,7 @@ def mesh_preview(field: Field, resolution: int) -> MeshPreview | None:
 
 
 @torch.no_grad()
-def views_preview(field: Field, settings: MvDreamSettings, volume: VolumeSettings, occupied: Tensor) -> ViewsPreview:
+def views_preview(field: Field, settings: FieldSettings, volume: VolumeSettings, occupied: Tensor) -> ViewsPreview:
     """Four albedo pictures over grey.
 
     Args:

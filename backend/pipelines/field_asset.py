@@ -1,0 +1,93 @@
+"""What comes out of a field: previews while it is optimised, a forecast before, the finished asset at the end.
+
+Knows fields, previews and the last stage. Knows no prior and no loss; the loop is in `field_optimisation`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dreamlift.assets.finish import FinishSettings, finish
+from dreamlift.assets.surface import EmptySurface, extract_surface
+from dreamlift.representations.field import Field
+from dreamlift.representations.sdf_grid import SdfGrid
+
+from .context import Asset, Progress, Request, RequestError, StagePlan
+from .field_previews import mesh_preview, views_preview
+from .field_settings import FieldSettings, StageSettings
+from .provenance import provenance_of
+
+if TYPE_CHECKING:
+    from .field_optimisation import Optimisation
+
+FINISH_STEPS = 3  # surface, asset, done
+FIRST_PREVIEW_STEP = 4  # by then the ball has a colour
+
+
+def forecast(settings: FieldSettings, second: float, last: float, memory: int) -> list[StagePlan]:
+    """The stages of a job.
+
+    Args:
+        settings: For the stages.
+        second: Seconds a step.
+        last: Seconds of the last stage, which makes the asset.
+        memory: Bytes of device memory at the widest moment.
+    """
+    stages = [StagePlan(stage.name, stage.steps, stage.steps * second, memory) for stage in settings.stages]
+    return [*stages, StagePlan("asset", FINISH_STEPS, last, memory)]
+
+
+def show_previews(job: Optimisation, stage: StageSettings) -> None:
+    """Publish a mesh and four views where the context wants them."""
+    if job.step < FIRST_PREVIEW_STEP or not job.context.wants_preview():
+        return
+    mesh = mesh_preview(job.field, job.settings.preview_grid)
+    if mesh is not None:
+        job.context.publish(mesh)
+    job.context.publish(views_preview(job.field, job.settings, stage.volume, job.occupied(stage)))
+
+
+def finish_asset(job: Optimisation, request: Request, started: float) -> Asset:
+    """The last stage: surface, clean-up, UVs, texture.
+
+    Args:
+        job: The optimised field.
+        request: Goes into the provenance.
+        started: When the job began, seconds of the monotonic clock.
+
+    Returns:
+        The asset, in metres.
+
+    Raises:
+        RequestError: The field is empty, so there is no surface.
+    """
+    index = len(job.settings.stages)
+    job.context.progress(Progress("asset", index, index + 1, 0, FINISH_STEPS))
+    if isinstance(job.field, SdfGrid):
+        job.field.softness = job.settings.softness_at(job.step)
+    asset = job.settings.asset
+    try:
+        surface = extract_surface(job.field.level_values(asset.grid).detach().cpu().numpy())
+    except EmptySurface as error:
+        about = repr(request.prompt) if request.prompt.strip() else "the picture"
+        what = f"Nothing took shape for {about} in {job.step} steps."
+        remedy = f"Give it more steps, or change the {'picture' if request.images else 'prompt'} or the seed."
+        raise RequestError("empty_object", what, remedy) from error
+    job.context.progress(Progress("asset", index, index + 1, 1, FINISH_STEPS))
+    provenance = provenance_of(job.prior, request, started, job.context.plan)
+    targets = FinishSettings(asset.triangles, asset.texture_size, asset.size_m)
+    finished = finish(surface, functools.partial(albedo_of, job.field), targets, provenance)
+    job.context.progress(Progress("asset", index, index + 1, FINISH_STEPS, FINISH_STEPS, 0.0))
+    return finished
+
+
+@torch.no_grad()
+def albedo_of(field: Field, points: Tensor | np.ndarray) -> Tensor:
+    """Base colour of a field at points (M, 3), sRGB in [0, 1]; (M, 3) on the CPU."""
+    device = next(field.parameters()).device
+    return field.query(torch.as_tensor(points, dtype=torch.float32).to(device)).albedo.cpu()
