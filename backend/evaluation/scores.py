@@ -6,18 +6,13 @@ Knows one prompt and one seed at a time. `report` adds up; `mini_mvdream` runs.
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from dreamlift.assets.contact_sheet import contact_sheet
-from dreamlift.assets.glb import write_glb
 from dreamlift.assets.topology import is_one_solid
 from dreamlift.evaluation.janus import janus_signs
+from dreamlift.evaluation.kept import AssetFolder, file_name
 from dreamlift.evaluation.measures import (
     colours_found,
     colours_right,
@@ -28,7 +23,7 @@ from dreamlift.evaluation.measures import (
 )
 from dreamlift.evaluation.models import key_of, model_of_asset, model_of_truth
 from dreamlift.evaluation.views import views_of
-from dreamlift.pipelines.context import Asset, Provenance
+from dreamlift.pipelines.context import Asset
 from dreamlift.training.objects import ASYMMETRIC
 from dreamlift.training.prompts import parse_prompt
 
@@ -97,55 +92,39 @@ def failed_score(prompt: str, seed: int, problem: str) -> Score:
 
 
 class ScoreFolder:
-    """One folder of assets, sheets and scores, named after prompt and seed.
+    """Assets, sheets and scores by prompt and seed.
 
     Args:
-        path: Made where it is missing. Another model's results do not belong in it: name it after the weights.
+        path: As `AssetFolder`'s.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        for part in ("scores", "assets", "sheets"):
-            (path / part).mkdir(parents=True, exist_ok=True)
+        self._kept = AssetFolder(path)
 
     def score(self, prompt: str, seed: int) -> Score | None:
         """What was stored, measured again if the definitions have changed since; None where nothing is."""
-        name = _name(prompt, seed)
-        file = self.path / "scores" / f"{name}.json"
-        if not file.exists():
+        name = file_name(prompt, seed)
+        stored = self._kept.read(name)
+        if stored is None:
             return None
-        stored = json.loads(file.read_text())
         if stored.pop("metrics") == METRICS_VERSION:
             return Score(**{**stored, "found": tuple(stored["found"]), "signs": tuple(stored["signs"])})
         if stored["problem"]:
             score = failed_score(prompt, seed, stored["problem"])
         else:
-            score = score_asset(self._asset(name), prompt, seed, stored["seconds"])
+            score = score_asset(self._kept.asset(name), prompt, seed, stored["seconds"])
         self._write(score)
         return score
 
     def keep(self, score: Score, asset: Asset | None) -> None:
-        """Store the asset, its GLB and its sheet, and last the score: where that is, the rest is complete."""
-        name = _name(score.prompt, score.seed)
+        """Store the asset with its sheet, and last the score."""
         if asset is not None:
-            arrays = {"vertices": asset.vertices, "faces": asset.faces, "uvs": asset.uvs, "texture": asset.texture}
-            np.savez_compressed(self.path / "assets" / f"{name}.npz", **arrays)
-            write_glb(asset, self.path / "assets" / f"{name}.glb")
-            Image.fromarray(contact_sheet(asset, tile=192)).save(self.path / "sheets" / f"{name}.png")
+            name = file_name(score.prompt, score.seed)
+            self._kept.keep_asset(name, asset)
+            self._kept.keep_sheet(name, contact_sheet(asset, tile=192))
         self._write(score)
 
     def _write(self, score: Score) -> None:
-        file = self.path / "scores" / f"{_name(score.prompt, score.seed)}.json"
-        unfinished = file.with_suffix(f".{os.getpid()}.part")
-        unfinished.write_text(json.dumps({"metrics": METRICS_VERSION, **dataclasses.asdict(score)}, indent=1) + "\n")
-        os.replace(unfinished, file)
-
-    def _asset(self, name: str) -> Asset:
-        with np.load(self.path / "assets" / f"{name}.npz", allow_pickle=False) as data:
-            arrays = {key: data[key] for key in ("vertices", "faces", "uvs", "texture")}
-        unknown = Provenance("mvdream", "mini", "", "", 0, "", "", True, "", 0.0)  # no measure reads it
-        return Asset(**arrays, provenance=unknown)
-
-
-def _name(prompt: str, seed: int) -> str:
-    return "".join(c if c.isalnum() else "_" for c in prompt.lower()).strip("_") + f"-{seed}"
+        name = file_name(score.prompt, score.seed)
+        self._kept.write(name, {"metrics": METRICS_VERSION, **dataclasses.asdict(score)})
