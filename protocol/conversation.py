@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,7 +67,7 @@ class Conversation:
         self._watches: dict[str, _Watch] = {}
         self._previews: dict[tuple[str, str], messages.Mesh | messages.Views] = {}
         self._uploads: dict[str, Upload] = {}
-        self._waiting: dict[int, tuple[messages.Submit, set[str]]] = {}  # submits whose pictures are on their way
+        self._waiting: dict[int, tuple[messages.Message, set[str]]] = {}  # commands whose pictures are on their way
         self._downloads: dict[int, Download] = {}
         self._watch_on_accept: dict[int, bool] = {}
 
@@ -130,7 +130,7 @@ class Conversation:
         return self._ask(message, job, owned=True)
 
     def submit(
-        self, request: messages.JobRequest, images: Mapping[str, bytes] | None = None, *, watch: bool = True
+        self, request: messages.JobRequest, images: Mapping[str, bytes | Upload] | None = None, *, watch: bool = True
     ) -> int:
         """Ask for a job; its pictures are uploaded first. Answered with `Accepted`.
 
@@ -142,23 +142,20 @@ class Conversation:
         Raises:
             ProtocolError: The request or a picture could never be accepted.
         """
-        uploads = {role: Upload(data) for role, data in (images or {}).items()}
+        uploads = {role: data if isinstance(data, Upload) else Upload(data) for role, data in (images or {}).items()}
         named = {role: upload.sha256 for role, upload in uploads.items()}
         request = replace(request, images={**request.images, **named})
         message = messages.Submit(token=secrets.token_hex(16), request=request)
         encode(message)  # refuses a bad request here and now
         identity = self._new_id()
         self._watch_on_accept[identity] = watch
-        missing = set()
-        for upload in uploads.values():
-            missing.add(upload.sha256)
-            if upload.sha256 not in self._uploads:
-                self._uploads[upload.sha256] = upload
-                self._ask(upload.query(), "", owned=False)
-        if missing:
-            self._waiting[identity] = (message, missing)
-        else:
-            self._ask(message, "", owned=True, identity=identity)
+        self._ask_with(message, uploads.values(), identity)
+        return identity
+
+    def cut_out(self, picture: Upload, threshold: float = 0.5) -> int:
+        """Have a picture's subject told from its background; it is uploaded first. Answered with `Cutout`."""
+        identity = self._new_id()
+        self._ask_with(messages.CutOut(sha256=picture.sha256, threshold=threshold), [picture], identity)
         return identity
 
     def cancel(self, job: str) -> int:
@@ -253,6 +250,19 @@ class Conversation:
         if self.ready:
             self._transmit(identity, pending)
         return identity
+
+    def _ask_with(self, message: messages.Message, uploads: Iterable[Upload], identity: int) -> None:
+        """Ask once the server has these pictures."""
+        missing = set()
+        for upload in uploads:
+            missing.add(upload.sha256)
+            if upload.sha256 not in self._uploads:
+                self._uploads[upload.sha256] = upload
+                self._ask(upload.query(), "", owned=False)
+        if missing:
+            self._waiting[identity] = (message, missing)
+        else:
+            self._ask(message, "", owned=True, identity=identity)
 
     def _transmit(self, identity: int, pending: _Pending) -> None:
         pending.sent = self._now

@@ -28,6 +28,7 @@ from dreamlift.protocol.handshake import EVENTS, Handshake, Reason, sentences
 from dreamlift.protocol.messages import Artifact, JobRequest, JobSummary
 from dreamlift.protocol.pairing import Endpoint
 from dreamlift.protocol.states import JobState
+from dreamlift.protocol.transfers import Upload
 
 ANSWER_SECONDS = 30.0
 POLL_SECONDS = 0.25
@@ -101,6 +102,20 @@ class Client:
         """
         identity = self._conversation.submit(request, images, watch=watch)
         return self._answered(identity, messages.Accepted, wait=600.0 if images else ANSWER_SECONDS).job
+
+    def cut_out(self, data: bytes, threshold: float = 0.5) -> messages.Cutout:
+        """A picture with the opacity of its subject, as the server finds it.
+
+        Args:
+            data: A PNG or JPEG file; uploaded first.
+            threshold: Higher cuts away more, 0.01 to 0.99.
+
+        Raises:
+            ProtocolError: "bad_image", "busy" or "cut_out_failed".
+            ClientError: "no_answer".
+        """
+        identity = self._conversation.cut_out(Upload(data), threshold)
+        return self._answered(identity, messages.Cutout, wait=600.0).answer
 
     def follow(
         self, job: str, after: int = 0, previews: bool = False, idle: Callable[[], None] | None = None

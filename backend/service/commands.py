@@ -22,12 +22,14 @@ from dreamlift.protocol import limits, messages
 from dreamlift.protocol.codec import Envelope
 from dreamlift.protocol.errors import ProtocolError
 from dreamlift.service.blobs import Blobs
+from dreamlift.service.cut_outs import CutOuts
 from dreamlift.service.queue import JobQueue
 from dreamlift.service.sessions import Session, Sessions
 from dreamlift.service.settings import ServiceSettings
 from dreamlift.service.store import Store
 
 THUMBNAIL = (64, 64, 3)
+FEATURES = (messages.CutOut.TYPE,)  # commands that clients ask for by name before they use them
 _log = logging.getLogger(__name__)
 
 Answer = messages.Message | tuple[messages.Message, str]  # with the job's id where the command did not name it
@@ -44,6 +46,7 @@ class Commands:
         blobs: Files.
         sessions: Who is connected.
         queue: The life of jobs.
+        cut_outs: Pictures that are cut out before there is a job.
     """
 
     def __init__(
@@ -55,9 +58,11 @@ class Commands:
         blobs: Blobs,
         sessions: Sessions,
         queue: JobQueue,
+        cut_outs: CutOuts,
     ):
         self._settings, self._run, self._pipelines = settings, run, pipelines
         self._store, self._blobs, self._sessions, self._queue = store, blobs, sessions, queue
+        self._cut_outs = cut_outs
         self._actions: dict[type[messages.Message], Callable[[Session, Envelope], Answer | None]] = {
             messages.Hello: lambda session, envelope: self._hello(envelope.message),
             messages.Submit: lambda session, envelope: self._submit(envelope.message),
@@ -72,6 +77,7 @@ class Commands:
             messages.Unsubscribe: lambda session, envelope: self._unsubscribe(session, envelope.job),
             messages.BlobQuery: lambda session, envelope: self._blob_query(envelope.message),
             messages.BlobChunk: lambda session, envelope: self._blob_chunk(envelope.message),
+            messages.CutOut: lambda session, envelope: self._cut_outs.ask(session, envelope.id, envelope.message),
             messages.Fetch: lambda session, envelope: self._fetch(envelope.message),
             messages.Ping: lambda session, envelope: messages.Pong(),
             messages.Pong: lambda session, envelope: None,  # that it came is all it says
@@ -119,6 +125,7 @@ class Commands:
             devices=self._queue.supervisor.devices(),
             limits=messages.ServerLimits(unfinished_jobs=self._settings.unfinished_jobs),
             unfinished_jobs=self._store.unfinished(),
+            features=FEATURES,
         )
 
     def _pipeline(self, description: PipelineDescription) -> messages.Pipeline:
@@ -144,10 +151,10 @@ class Commands:
         request = submit.request
         if request.goal == "views":
             check_views(request.pipeline, request.preset, request.settings, request.seeds, self._pipelines)
-            check_images(request.pipeline, request.images, self._pipelines)
         else:
             check(request.pipeline, request.preset, request.settings, self._pipelines)
             check_object(request.pipeline, self._pipelines)
+        check_images(request.pipeline, request.images, self._pipelines)
         self._check_memory(request.pipeline, request.preset)
         job, position = self._queue.submit(submit.token, request)
         return messages.Accepted(state=job.state, position=position), job.id

@@ -25,6 +25,7 @@ from dreamlift.protocol.errors import ProtocolError
 from dreamlift.protocol.pairing import Endpoint
 from dreamlift.service.blobs import Blobs
 from dreamlift.service.commands import Commands, problem_of
+from dreamlift.service.cut_outs import CutOuts
 from dreamlift.service.database import Database
 from dreamlift.service.home import Home, ServiceLock, write_private
 from dreamlift.service.keys import KeyRing, last_port
@@ -90,7 +91,11 @@ class Service:
         self._supervisor = Supervisor(context, settings, self._home, self._gatekeeper, self._queue)
         resources.callback(self._supervisor.close)
         self._queue.supervisor = self._supervisor
-        self._commands = Commands(settings, self.run_id, pipelines, store, blobs, self._sessions, self._queue)
+        self._cut_outs = CutOuts(settings, self._home, blobs, self._sessions)
+        resources.callback(self._cut_outs.close)
+        self._commands = Commands(
+            settings, self.run_id, pipelines, store, blobs, self._sessions, self._queue, self._cut_outs
+        )
         self._queue.recover()
         write_private(self._home.last_port, str(self.endpoint.port))
         connection = ConnectionFile(self.endpoint, os.getpid(), __version__, self.run_id)
@@ -107,10 +112,11 @@ class Service:
         next_tick = 0.0
         next_clean = time.monotonic() + 5.0
         while not self._stopping:
-            ready = dict(poller.poll(1000 * TICK_SECONDS))
+            ready = dict(poller.poll(1000 * min(TICK_SECONDS, self._cut_outs.pause)))
             now = time.monotonic()
             try:
                 self._turn(ready)
+                self._cut_outs.tick(now)
                 if now >= next_tick:
                     next_tick = now + TICK_SECONDS
                     self._tick(now)

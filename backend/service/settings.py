@@ -44,6 +44,8 @@ class ServiceSettings:
         insecure_loopback: Speak without keys; only with a loopback host.
         devices: One worker for each: "auto", "cpu", "cuda:0", ...
         worker_command: How to start a worker; it reads its orders from standard input.
+        cut_out_command: How to start the process that cuts one picture out; it is given the file and a threshold.
+        cut_out_seconds: How long that may take.
         attempts: How many workers a job may lose before it fails.
         worker_silence: Seconds without a word after which a worker is ended and counts as lost.
         worker_start_silence: The same before its first word: imports may be slow.
@@ -62,6 +64,8 @@ class ServiceSettings:
     insecure_loopback: bool = False
     devices: tuple[str, ...] = ("auto",)
     worker_command: tuple[str, ...] = (sys.executable, "-m", "dreamlift.workers")
+    cut_out_command: tuple[str, ...] = (sys.executable, "-m", "dreamlift.workers.cut_out")
+    cut_out_seconds: float = 60.0
     attempts: int = 3
     worker_silence: float = 60.0
     worker_start_silence: float = 180.0

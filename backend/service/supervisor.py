@@ -220,7 +220,7 @@ class Supervisor:
         _log.info("%s started, process %d", worker.name, worker.process.pid)
 
     def _spawn(self, worker: Worker) -> subprocess.Popen:
-        log = _worker_log(self._home.logs / f"{worker.name}.log")
+        log = rotated(self._home.logs / f"{worker.name}.log")
         with open(log, "ab") as output:
             return subprocess.Popen(
                 self._settings.worker_command,
@@ -228,7 +228,7 @@ class Supervisor:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 bufsize=0,  # closing a pipe whose reader died must not try to write
-                **_own_group(),
+                **own_group(),
             )
 
     def _orders(self, worker: Worker, pair: KeyPair) -> bytes:
@@ -268,7 +268,7 @@ class Supervisor:
             self._reports.worker_lost(job, attempt)
 
 
-def _own_group() -> dict[str, object]:
+def own_group() -> dict[str, object]:
     """So that Ctrl-C in the service's terminal does not reach the worker first."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
@@ -284,7 +284,7 @@ def _has_ended(process: subprocess.Popen, seconds: float) -> bool:
     return True
 
 
-def _worker_log(path: Path) -> Path:
+def rotated(path: Path) -> Path:
     """The path itself, after a log that grew too long was put aside."""
     if path.exists() and path.stat().st_size > LOG_BYTES:
         os.replace(path, path.with_suffix(".log.1"))

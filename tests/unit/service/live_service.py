@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from dreamlift.client.session import Client
+from dreamlift.pipelines.catalog import PIPELINES, PipelineDescription
 from dreamlift.service.server import Service
 from dreamlift.service.settings import ServiceSettings
 
@@ -19,11 +21,13 @@ class LiveService:
 
     Args:
         home: The service's folder.
+        pipelines: What may be asked for.
         settings: Further fields of `ServiceSettings`.
     """
 
-    def __init__(self, home: Path, **settings):
+    def __init__(self, home: Path, pipelines: Mapping[str, PipelineDescription] = PIPELINES, **settings):
         self.home = home
+        self._pipelines = pipelines
         chosen = {"worker_command": (sys.executable, str(WORKER)), "restart_delay": 0.05, **settings}
         self._settings = ServiceSettings(home=home, **chosen)
         self._ready = threading.Event()
@@ -56,7 +60,7 @@ class LiveService:
 
     def _serve(self) -> None:
         try:
-            self.service = Service(self._settings)  # SQLite wants to be made and used in one thread
+            self.service = Service(self._settings, self._pipelines)  # SQLite wants to be made and used in one thread
             self._ready.set()
             try:
                 self.service.run()

@@ -18,7 +18,7 @@ from dreamlift.service.settings import ServiceSettings
 def commands(tmp_path, *memories):
     devices = tuple(Device(name=f"Card {k}", state="idle", memory_bytes=size) for k, size in enumerate(memories))
     queue = SimpleNamespace(supervisor=SimpleNamespace(devices=lambda: devices))
-    return Commands(ServiceSettings(home=tmp_path), "0" * 32, PIPELINES, None, None, None, queue)
+    return Commands(ServiceSettings(home=tmp_path), "0" * 32, PIPELINES, None, None, None, queue, None)
 
 
 def test_what_fits_no_worker_is_refused_with_the_preset_that_does(tmp_path):

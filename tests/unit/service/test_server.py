@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import zmq
@@ -14,6 +15,7 @@ from live_service import LiveService
 
 from dreamlift.client.finding import ClientError, find_server
 from dreamlift.client.session import Client, open_socket
+from dreamlift.pipelines.catalog import PIPELINES
 from dreamlift.protocol import codec, events, limits, messages, view_grid
 from dreamlift.protocol.errors import ProtocolError
 from dreamlift.protocol.messages import JobRequest
@@ -159,12 +161,18 @@ def test_an_interrupted_download_goes_on(client, tmp_path):
     client.download(artifact, tmp_path / "a.glb")
 
 
-def test_pictures_are_uploaded_once(client):
+def test_pictures_are_uploaded_once_and_asked_for_where_they_are_missing(tmp_path):
+    pictured = {"mvdream": replace(PIPELINES["mvdream"], image_roles=("reference",))}
     picture = os.urandom(3 * limits.MIB)
-    for _ in range(2):
-        job = client.submit(JobRequest(prompt="steps=1"), {"reference": picture})
-        client.wait(job, 60)
-    assert client.job(job).request.images == {"reference": hashlib.sha256(picture).hexdigest()}
+    with LiveService(tmp_path, pictured) as live, live.client() as client:
+        for _ in range(2):
+            job = client.submit(JobRequest(prompt="steps=1"), {"reference": picture})
+            client.wait(job, 60)
+        assert client.job(job).request.images == {"reference": hashlib.sha256(picture).hexdigest()}
+        for images, code in (({}, "missing_image"), ({"reference": "ab" * 32}, "missing_blob")):
+            with pytest.raises(ProtocolError) as caught:
+                client.submit(JobRequest(images=images))
+            assert caught.value.code == code
 
 
 @pytest.mark.parametrize(
@@ -174,7 +182,7 @@ def test_pictures_are_uploaded_once(client):
         (JobRequest(preset="huge"), "unknown_preset"),
         (JobRequest(settings={"colour": 1}), "unknown_setting"),
         (JobRequest(settings={"steps": -1}), "bad_setting"),
-        (JobRequest(images={"reference": "ab" * 32}), "missing_blob"),
+        (JobRequest(images={"reference": "ab" * 32}), "no_image"),
     ],
 )
 def test_what_cannot_run_is_refused_at_once(client, request_, code):
