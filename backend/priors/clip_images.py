@@ -1,4 +1,4 @@
-"""Pictures to what CLIP's vision tower takes: two ways to 224 pixels that published models were trained with.
+"""Pictures to what CLIP's vision tower takes: the ways to 224 pixels that published models were trained with.
 
 Knows resizing and CLIP's colour statistics; knows no weights. The models are sensitive to the filter: without the blur
 a 512 px picture moves V3D's embedding by 0.96, and without aligned corners Zero123's by 0.29 [checkpoints.md 0 and 4].
@@ -53,3 +53,17 @@ def normalise(images: Tensor) -> Tensor:
         torch.tensor(values, dtype=images.dtype, device=images.device).view(1, 3, 1, 1) for values in (MEAN, STD)
     )
     return (images - mean) / std
+
+
+def clip_pixels(images: Tensor, size: int) -> Tensor:
+    """Pictures as the vision tower takes them: resized, cut to the centre, normalised; OpenCLIP's evaluation transform.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        size: Height and width of the answer.
+    """
+    short = min(images.shape[-2:])
+    height, width = (max(size, round(side * size / short)) for side in images.shape[-2:])
+    resized = F.interpolate(images, (height, width), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    top, left = round((height - size) / 2), round((width - size) / 2)
+    return normalise(resized[..., top : top + size, left : left + size])

@@ -96,13 +96,26 @@ class ImageDreamConfig(MVDreamConfig):
         vision: Arguments of transformers' CLIPVisionConfig. A `projection_dim` of None is taken from the weights.
         resampler: Arguments of diffusers' IPAdapterPlusImageProjection, which turns image features into tokens.
         image_weight: How much the image's attention counts beside the text's; the yaml's `ip_weight`.
-        pixel: Whether the image itself stands as a further frame beside the views ("pixel"), or not ("local").
+        controller: What the image's tokens are made of [systems.md 5.2]: "global", its one embedding; "local", the
+            features of all its patches; "pixel", these and the image itself as a further frame beside the views.
+        global_tokens: Tokens that a global controller makes of the embedding.
     """
 
     vision: dict[str, Any]
     resampler: dict[str, Any]
     image_weight: float = 1.0
-    pixel: bool = True
+    controller: str = "pixel"
+    global_tokens: int = 4
+
+    @property
+    def pixel(self) -> bool:
+        """Whether the image itself stands as a further frame beside the views."""
+        return self.controller == "pixel"
+
+    @property
+    def image_tokens(self) -> int:
+        """How many tokens the attention takes of an image."""
+        return self.global_tokens if self.controller == "global" else self.resampler["num_queries"]
 
     @classmethod
     def from_reference(
@@ -154,7 +167,7 @@ class ImageDreamConfig(MVDreamConfig):
             },
             prediction=reference.prediction(params),
             image_weight=unet.get("ip_weight", 1.0),
-            pixel=pixel,
+            controller="pixel" if pixel else "local",
         )
 
 
@@ -258,14 +271,14 @@ IMAGEDREAM_PIXEL = ImageDreamConfig(
         "num_queries": 16,
         "ffn_ratio": 4,
     },
-    pixel=True,
+    controller="pixel",
     prompt_suffix=", 3d asset",
     licence="not stated by its authors",
     commercial_use=False,
     notes={"licence": "The code is MIT; the weights carry no licence of their own. Ask before selling what they make."},
 )
 
-IMAGEDREAM_LOCAL = replace(IMAGEDREAM_PIXEL, name="ImageDream sd-v2.1-base-4view-ipmv-local", pixel=False)
+IMAGEDREAM_LOCAL = replace(IMAGEDREAM_PIXEL, name="ImageDream sd-v2.1-base-4view-ipmv-local", controller="local")
 
 MINI_TEXT_LENGTH = 20  # tokens, with start and end
 
@@ -305,4 +318,30 @@ MINI = MVDreamConfig(
     fast_on_cpu=True,
     prediction="v_prediction",
     zero_terminal_snr=True,
+)
+
+MINI_VISION = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "image_size": 64,
+    "patch_size": 8,
+    "projection_dim": 96,
+    "hidden_act": "gelu",
+}
+
+MINI_IMAGEDREAM = ImageDreamConfig(
+    **{**vars(MINI), "name": "mini-imagedream"},
+    vision=MINI_VISION,
+    resampler={
+        "embed_dims": 128,
+        "output_dims": 96,
+        "hidden_dims": 96,
+        "depth": 2,
+        "dim_head": 32,
+        "heads": 3,
+        "num_queries": 16,
+        "ffn_ratio": 2,
+    },
 )

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..priors.contract import Condition
 from ..priors.mvdream import MVDreamPrior
+from ..rendering.cameras import Cameras
 from .dataset import ViewSets
 from .objects import ASYMMETRIC
 
@@ -47,28 +49,41 @@ def camera_use(
         seed: Of the noise, the same for both.
     """
     index = torch.tensor([i for i, about in enumerate(sets.meta) if about["kind"] in ASYMMETRIC][:limit])
-    generator = torch.Generator().manual_seed(seed)
     x0 = latents[index].flatten(0, 1).float()
-    eps = torch.randn(x0.shape, generator=generator).to(prior.device)
-    x0, abar = x0.to(prior.device), prior.alphas_cumprod[t]
-    x_t = abar.sqrt() * x0 + (1 - abar).sqrt() * eps
-    velocity = abar.sqrt() * eps - (1 - abar).sqrt() * x0
     context = prior.encode_text([sets.meta[i]["prompt"] for i in index.tolist()]).repeat_interleave(4, 0)
-    losses = []
-    for angle in (0.0, turn):
-        cameras = sets.cameras(index, angle)
-        parts = []
-        for part in torch.arange(len(x0)).split(64):
-            noise = prior.predict(
-                x_t[part], torch.full((len(part),), t, device=prior.device), context[part], cameras[part]
-            )
-            x0_hat = (x_t[part] - (1 - abar).sqrt() * noise) / abar.sqrt().clamp_min(1e-6)
-            v_hat = (noise - (1 - abar).sqrt() * x_t[part]) / abar.sqrt() if abar > 1e-6 else -x0_hat
-            parts.append(((v_hat - velocity[part]) ** 2).mean((1, 2, 3)))
-        losses.append(torch.cat(parts).view(-1, 4).mean(1).cpu())
+    losses = [v_losses(prior, x0, context, sets.cameras(index, angle), t, seed).cpu() for angle in (0.0, turn)]
     kinds = [sets.meta[i]["kind"] for i in index.tolist()]
     by_class = {}
     for kind in sorted(set(kinds)):
         of_kind = torch.tensor([name == kind for name in kinds])
         by_class[kind] = float(losses[1][of_kind].mean() / losses[0][of_kind].mean())
     return CameraUse(t, float(losses[0].mean()), float(losses[1].mean()), by_class)
+
+
+@torch.no_grad()
+def v_losses(
+    prior: MVDreamPrior, x0: Tensor, context: Tensor | Condition, cameras: Cameras, t: int, seed: int = 1
+) -> Tensor:
+    """v-loss of each set at one timestep.
+
+    Args:
+        prior: The model under test.
+        x0: Clean latents, four views an object. (B * 4, C, h, w).
+        context: What it is told, one row a view.
+        cameras: B * 4.
+        t: Timestep in [0, 999].
+        seed: Of the noise.
+
+    Returns:
+        (B,), on the prior's device.
+    """
+    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed)).to(prior.device)
+    x0, abar = x0.to(prior.device), prior.alphas_cumprod[t]
+    x_t = abar.sqrt() * x0 + (1 - abar).sqrt() * eps
+    velocity = abar.sqrt() * eps - (1 - abar).sqrt() * x0
+    parts = []
+    for part in torch.arange(len(x0)).split(64):
+        steps = torch.full((len(part),), t, device=prior.device)
+        v_hat = prior.raw_output(x_t[part], steps, context[part], cameras[part], 4)
+        parts.append((v_hat - velocity[part]).square().mean((1, 2, 3)))
+    return torch.cat(parts).view(-1, 4).mean(1)

@@ -6,28 +6,54 @@ an object apart, which helps a small model to learn its camera.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ..rendering.cameras import Cameras, camera_rays
 from .objects import ProceduralObject
 
-LIGHT = torch.nn.functional.normalize(torch.tensor([0.55, -0.35, 0.76]), dim=0)
-AMBIENT, DIFFUSE, UNDERSIDE = 0.70, 0.36, 0.10
+
+@dataclass(frozen=True)
+class WorldLight:
+    """One distant light and what comes from everywhere.
+
+    Args:
+        direction: Towards the light, world axes; any length.
+        ambient: Share of the albedo that every surface shows.
+        diffuse: What a surface that faces the light shows beside it.
+        underside: What a surface that faces the ground shows less.
+    """
+
+    direction: tuple[float, float, float] = (0.55, -0.35, 0.76)
+    ambient: float = 0.70
+    diffuse: float = 0.36
+    underside: float = 0.10
+
+
+TRAINING_LIGHT = WorldLight()
 BOUND = 1.02  # radius of the ball that holds every object
 _STEPS, _HIT, _NORMAL_STEP = 30, 4e-3, 2e-3
 _TETRAHEDRON = ((1.0, -1.0, -1.0), (-1.0, -1.0, 1.0), (-1.0, 1.0, -1.0), (1.0, 1.0, 1.0))
 
 
-def shade(albedo: Tensor, normals: Tensor) -> Tensor:
-    """Colour under the training light: albedo (N, 3) in [0, 1], unit normals (N, 3) -> (N, 3) in [0, 1]."""
-    light = LIGHT.to(normals.device)
-    factor = AMBIENT + DIFFUSE * (normals @ light).clamp_min(0) - UNDERSIDE * (-normals[:, 2]).clamp_min(0)
+def shade(albedo: Tensor, normals: Tensor, light: WorldLight = TRAINING_LIGHT) -> Tensor:
+    """Colour under a light: albedo (N, 3) in [0, 1], unit normals (N, 3) -> (N, 3) in [0, 1]."""
+    towards = torch.nn.functional.normalize(normals.new_tensor(light.direction), dim=0)
+    lit, below = (normals @ towards).clamp_min(0), (-normals[:, 2]).clamp_min(0)
+    factor = light.ambient + light.diffuse * lit - light.underside * below
     return (albedo * factor[:, None]).clamp(0, 1)
 
 
 @torch.no_grad()
-def render(item: ProceduralObject, cameras: Cameras, resolution: int = 64, supersample: int = 2) -> Tensor:
+def render(
+    item: ProceduralObject,
+    cameras: Cameras,
+    resolution: int = 64,
+    supersample: int = 2,
+    light: WorldLight = TRAINING_LIGHT,
+) -> Tensor:
     """Trace an object.
 
     Args:
@@ -35,6 +61,7 @@ def render(item: ProceduralObject, cameras: Cameras, resolution: int = 64, super
         cameras: N cameras around it.
         resolution: Height and width of the pictures.
         supersample: Rays per pixel along each side; they are averaged.
+        light: The one that the targets of training are lit by, or another.
 
     Returns:
         (N, 4, resolution, resolution) float32 in [0, 1]: colour premultiplied by alpha, and alpha.
@@ -43,7 +70,7 @@ def render(item: ProceduralObject, cameras: Cameras, resolution: int = 64, super
     origins, directions = (t.reshape(-1, 3) for t in camera_rays(cameras, side))
     hit, points = _trace(item, origins, directions)
     image = torch.zeros(origins.shape[0], 4)
-    image[hit, :3] = shade(item.color(points), _normals(item, points))
+    image[hit, :3] = shade(item.color(points), _normals(item, points), light)
     image[hit, 3] = 1
     image = image.view(len(cameras), side, side, 4).permute(0, 3, 1, 2)
     return torch.nn.functional.avg_pool2d(image, supersample) if supersample > 1 else image.contiguous()

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
+from ..priors.imagedream import ImageDreamPrior
 from ..priors.mvdream import MVDreamPrior
 from ..priors.sampling import sample_views
 from ..rendering.cameras import Cameras, orthogonal_views
 from .dataset import DISTANCE, FOVY, VIEWS
+from .render import over
 
 SHEET_PROMPTS = (
     "a red mushroom", "a white snowman", "a purple rocket", "a brown table", "a yellow chair", "a blue mug",
@@ -48,4 +51,32 @@ def sample_sheet(prior: MVDreamPrior, prompts: Sequence[str] = SHEET_PROMPTS, se
             pixels = torch.cat(list(views[k * VIEWS : (k + 1) * VIEWS]), dim=2).permute(1, 2, 0)
             sheet.paste(Image.fromarray((pixels * 255).round().byte().cpu().numpy()), (x, y))
             pen.text((x + 2, y + size), prompt, fill="black", font=font)
+    return sheet
+
+
+@torch.no_grad()
+def image_sheet(
+    prior: ImageDreamPrior, pictures: Tensor, guidance: float = 2.5, seed: int = 0, columns: int = 2
+) -> Image:
+    """One picture of image prompts and what is drawn from each without a caption: the views of `sample_sheet`.
+
+    Args:
+        prior: Draws.
+        pictures: Premultiplied RGBA, recentred. (B, 4, S, S) uint8.
+        guidance: w of classifier-free guidance.
+        seed: Of the noise.
+        columns: Cells a row.
+    """
+    set_of_four, size = orthogonal_views(20.0, 15.0, DISTANCE, FOVY, VIEWS), prior.image_size
+    width = (VIEWS + 1) * size + 16
+    sheet = Image.new("RGB", (columns * width, -(-len(pictures) // columns) * (size + 4)), "white")
+    chance = torch.Generator().manual_seed(seed)
+    for k, picture in enumerate(pictures):
+        prompt = over(picture[None].float() / 255, torch.full((1, 1, 1, 1), 0.5))
+        told, nothing = prior.encode([""], prompt), prior.encode([""], None)
+        noise = torch.randn(VIEWS, prior.unet.config.out_channels, size // 4, size // 4, generator=chance)
+        latents = prior.ddim_views(noise.to(prior.device), told, nothing, set_of_four, steps=25, guidance=guidance)
+        row = torch.cat([prompt[0], *prior.decode_latents(latents).cpu()], dim=2).permute(1, 2, 0)
+        pixels = Image.fromarray((row * 255).round().byte().numpy())
+        sheet.paste(pixels, (k % columns * width, k // columns * (size + 4)))
     return sheet

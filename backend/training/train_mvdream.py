@@ -19,9 +19,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from ..priors.configs import MINI
+from ..priors.contract import Condition
 from ..priors.mvdream import MVDreamPrior
 from .camera_use import camera_use
-from .dataset import load_shards
+from .dataset import VIEWS, load_shards
 from .latents import encode_sets, ensure_latents, gather, load_latents
 from .prompts import VOCABULARY
 from .runner import (
@@ -53,7 +54,7 @@ class MVDreamTraining:
         low_batch: Sets a step at 32 px.
         batch: Sets a step at 64 px.
         learning_rate: Peak of AdamW.
-        camera_rate: Factor on the camera embedding's learning rate (mini.md: it is learnt last).
+        quick_rate: Factor on the learning rate of the camera's embedding (mini.md: it is learnt last).
         image_share: Share of 2D batches: single views, no camera (the paper uses 0.3 with LAION pictures).
         camera_dropout: Share of four-view batches whose cameras are dropped.
         text_dropout: Share of prompts replaced by the empty one.
@@ -68,7 +69,7 @@ class MVDreamTraining:
     low_batch: int = 8
     batch: int = 8
     learning_rate: float = 8e-4
-    camera_rate: float = 4.0
+    quick_rate: float = 4.0
     image_share: float = 0.04
     camera_dropout: float = 0.02
     text_dropout: float = 0.1
@@ -113,24 +114,26 @@ class Stream:
 
 
 class Trainer:
-    """One process of a run: its data, model, optimiser and step."""
+    """One process of a run: its data, model, optimiser and step. `train_imagedream` derives from it."""
+
+    memory = 0.998  # of the averaged weights
 
     def __init__(self, shards: list[Path], folder: Path, settings: MVDreamTraining):
         self.settings, self.folder = settings, folder
         self.sets, self.test = load_shards(shards[:-1]), load_shards(shards[-1:])
         self.shards = shards[:-1]
-        self.prior = MVDreamPrior.random(MINI, VOCABULARY, seed=settings.seed)
-        self.prior.vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
-        self.prior.to(training_device())
-        self.net = nn.ModuleDict({"unet": self.prior.unet, "text": self.prior.text_encoder})
+        self.prior = self.start().to(training_device())
+        self.net, quick = self.learning()
         self.net.requires_grad_(True).train()
-        self.net.unet.to(memory_format=torch.channels_last)
-        self.average = AveragedModel(self.net, 0.998)
-        camera = list(self.prior.unet.class_embedding.parameters())
-        rest = [p for p in self.net.parameters() if all(p is not c for c in camera)]
-        groups = [{"params": rest, "factor": 1.0}, {"params": camera, "factor": settings.camera_rate}]
-        self.optimizer = torch.optim.AdamW(groups, settings.learning_rate, (0.9, 0.98), weight_decay=1e-2, fused=True)
+        self.prior.unet.to(memory_format=torch.channels_last)
+        self.average = AveragedModel(self.net, self.memory)
+        chosen = {id(p) for module in quick for p in module.parameters()}
         self.parameters = list(self.net.parameters())
+        groups = [
+            {"params": [p for p in self.parameters if id(p) not in chosen], "factor": 1.0},
+            {"params": [p for p in self.parameters if id(p) in chosen], "factor": settings.quick_rate},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, settings.learning_rate, (0.9, 0.98), weight_decay=1e-2, fused=True)
         self.tokens = self.prior.tokenizer([about["prompt"] for about in self.sets.meta])
         self.empty = self.prior.tokenizer([""])[0]
         self.generator = torch.Generator().manual_seed(settings.seed + 1000 * rank())
@@ -143,6 +146,17 @@ class Trainer:
     def checkpoint(self) -> Path:
         """Where the run is kept."""
         return self.folder / "unet-training.pt"
+
+    def start(self) -> MVDreamPrior:
+        """The model as training finds it: random, with the VAE that was trained before it."""
+        prior = MVDreamPrior.random(MINI, VOCABULARY, seed=self.settings.seed)
+        prior.vae = AutoencoderKL.from_pretrained(self.folder / "vae").eval().requires_grad_(False)
+        return prior
+
+    def learning(self) -> tuple[nn.ModuleDict, list[nn.Module]]:
+        """What is trained, and which parts of it at the quicker rate: the camera's embedding."""
+        net = nn.ModuleDict({"unet": self.prior.unet, "text": self.prior.text_encoder})
+        return net, [self.prior.unet.class_embedding]
 
     def resume(self) -> float:
         """Continue from the checkpoint where there is one; seconds already spent."""
@@ -181,8 +195,6 @@ class Trainer:
     def loss(self, index: Tensor, x0: Tensor) -> Tensor:
         """Flat v-loss (systems.md 6.3, v as the target) of sets at `index` (B,) with latents (B * 4, C, h, w)."""
         settings, draw = self.settings, self.rng.random()
-        tokens = self.tokens[index].clone()
-        tokens[torch.rand(len(index), generator=self.generator) < settings.text_dropout] = self.empty
         flat = draw < settings.image_share
         views = 1 if flat else 4
         cameras = None if draw < settings.image_share + settings.camera_dropout else self.sets.cameras(index)
@@ -192,10 +204,17 @@ class Trainer:
         abar = self.prior.alphas_cumprod[t].view(-1, 1, 1, 1)
         x_t = abar.sqrt() * x0 + (1 - abar).sqrt() * eps
         velocity = abar.sqrt() * eps - (1 - abar).sqrt() * x0
-        context = self.net.text(tokens.to(device)).last_hidden_state.repeat_interleave(4, 0)
-        error = (self.prior.raw_output(x_t, t, context, cameras, views) - velocity).square().mean((1, 2, 3))
+        told = self.told(index, x0.shape[-1])
+        error = (self.prior.raw_output(x_t, t, told, cameras, views) - velocity).square().mean((1, 2, 3))
         self.losses.append((t[::views], error.detach().view(-1, views).mean(1)))  # stays on the device: no waiting
         return error.mean()
+
+    def told(self, index: Tensor, size: int) -> Tensor | Condition:
+        """What the model is told of sets at `index` (B,) with latents of `size`, one row a view; some prompts drop out."""
+        tokens = self.tokens[index].clone()
+        tokens[torch.rand(len(index), generator=self.generator) < self.settings.text_dropout] = self.empty
+        context = self.net.text(tokens.to(self.prior.device)).last_hidden_state
+        return context.repeat_interleave(VIEWS, 0)
 
     def train_step(self, resolution: int, rate: float) -> None:
         """One optimiser step at a learning rate factor."""
@@ -247,6 +266,16 @@ def train_mvdream(shards: list[Path], folder: Path, settings: MVDreamTraining, v
     """
     torch.manual_seed(settings.seed + 1000 * rank())
     trainer = Trainer(shards, folder, settings)
+    train(trainer)
+    if rank() == 0:
+        model = trainer.measured()
+        model.save(folder / "model", version)
+        sample_sheet(model).save(folder / "model" / "samples.png")
+
+
+def train(trainer: Trainer) -> None:
+    """Run a trainer from its checkpoint until its budget is spent; every process calls it."""
+    settings = trainer.settings
     clock = Clock(settings.seconds, trainer.resume())
     saved = logged = synced = clock.spent
     since = 0
@@ -271,7 +300,3 @@ def train_mvdream(shards: list[Path], folder: Path, settings: MVDreamTraining, v
             saved = clock.spent
             trainer.save(clock.spent)
             trainer.report(resolution, clock.spent)
-    if rank() == 0:
-        model = trainer.measured()
-        model.save(folder / "model", version)
-        sample_sheet(model).save(folder / "model" / "samples.png")

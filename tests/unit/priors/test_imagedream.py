@@ -6,9 +6,9 @@ import pytest
 import torch
 from fakes.tiny_view_models import IMAGEDREAM
 
-from dreamlift.priors.clip_images import normalise
+from dreamlift.priors.clip_images import clip_pixels, normalise
 from dreamlift.priors.configs import IMAGEDREAM_LOCAL
-from dreamlift.priors.imagedream import ImageDreamPrior, clip_pixels
+from dreamlift.priors.imagedream import ImageDreamPrior
 from dreamlift.rendering.cameras import orthogonal_views
 
 TINY = replace(
@@ -54,7 +54,7 @@ def test_the_picture_frame_reaches_the_views_and_no_other_object(prior):
 
 
 def test_the_local_variant_makes_no_picture_frame():
-    local = ImageDreamPrior.random(replace(TINY, name=IMAGEDREAM_LOCAL.name, pixel=False), ["a"], seed=3)
+    local = ImageDreamPrior.random(replace(TINY, name=IMAGEDREAM_LOCAL.name, controller="local"), ["a"], seed=3)
     assert local.encode(["a"], torch.rand(1, 3, 32, 32)).pixels is None
     assert local.encode(["a"], None).pixels is None
 

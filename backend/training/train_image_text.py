@@ -1,0 +1,152 @@
+"""Trains the small image-text model on procedural objects. Resumes.
+
+Two contrasts: a picture against the prompts of its batch, where every picture with the same canonical description is
+right; and a picture against another picture of the same object, which makes the space tell proportions and shades
+apart that no prompt speaks of. Pictures are image prompts and training views alike, over random colours.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..priors.image_text import ImageTextModel
+from .dataset import VIEWS, ViewSets, load_shards
+from .image_prompts import prompt_path
+from .prompts import VOCABULARY, describe, parse_prompt
+from .render import over
+from .runner import AveragedModel, Clock, cosine, load_checkpoint, save_checkpoint, training_device
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImageTextTraining:
+    """Settings of a run.
+
+    Args:
+        seconds: Budget on the clock, over all sessions.
+        batch: Objects a step, with two pictures each.
+        learning_rate: Peak of AdamW.
+        same_object: Weight of the contrast between two pictures of one object.
+    """
+
+    seconds: float = 480.0
+    batch: int = 48
+    learning_rate: float = 1e-3
+    same_object: float = 0.5
+    seed: int = 11
+
+
+def contrast(one: Tensor, other: Tensor, scale: Tensor, same: Tensor) -> Tensor:
+    """Symmetric cross entropy of cosines (B, B), every row's weight shared by all that is right in it.
+
+    Args:
+        one: Unit vectors (B, D).
+        other: Unit vectors (B, D); row i belongs to row i of `one`.
+        scale: Factor on the cosines.
+        same: (B, B) bool: which pairs are right; the diagonal must be.
+    """
+    logits = scale * one @ other.T
+    target = same.float() / same.sum(1, keepdim=True)
+    return -0.5 * ((target * logits.log_softmax(1)).sum(1).mean() + (target.T * logits.log_softmax(0)).sum(0).mean())
+
+
+class Pairs:
+    """Batches of two pictures of each object with its prompt.
+
+    Args:
+        sets: Training views.
+        prompts: Their image prompts, (N, 4, 64, 64) uint8.
+        generator: Draws.
+    """
+
+    def __init__(self, sets: ViewSets, prompts: Tensor, generator: torch.Generator):
+        self.sets, self.prompts, self.generator = sets, prompts, generator
+        canonical = [describe(parse_prompt(about["prompt"])) for about in sets.meta]
+        number = {text: k for k, text in enumerate(dict.fromkeys(canonical))}
+        self.meaning = torch.tensor([number[text] for text in canonical])
+
+    def batch(self, index: Tensor) -> tuple[Tensor, list[str], Tensor]:
+        """Pictures (2 B, 3, 64, 64), first of all objects, then a second of each; their prompts; who means the same."""
+        count = len(index)
+        side = torch.randint(VIEWS, (2, count), generator=self.generator)
+        views = [self.sets.views[index, side[k]] for k in range(2)]
+        is_prompt = torch.rand(count, generator=self.generator) < 0.7
+        views[0] = torch.where(is_prompt.view(-1, 1, 1, 1), self.prompts[index], views[0])
+        pictures = torch.cat(views).float() / 255
+        colours = torch.rand(len(pictures), 3, 1, 1, generator=self.generator)
+        grey = torch.rand(len(pictures), 1, 1, 1, generator=self.generator)
+        is_grey = torch.rand(len(pictures), 1, 1, 1, generator=self.generator) < 0.6
+        meaning = self.meaning[index]
+        same = meaning[:, None] == meaning[None]
+        prompts = [self.sets.meta[i]["prompt"] for i in index.tolist()]
+        return over(pictures, torch.where(is_grey, grey, colours)), prompts, same
+
+
+@torch.no_grad()
+def retrieval(model: ImageTextModel, pairs: Pairs, count: int = 200) -> tuple[float, float]:
+    """Shares of unseen pictures whose nearest prompt means the right thing, and whose nearest other picture is of the
+    same object, among `count` objects.
+    """
+    pictures, prompts, same = pairs.batch(torch.arange(count))
+    images = torch.cat([model.embed_images(part) for part in pictures.split(100)])
+    first, second = images.chunk(2)
+    found = (first @ model.embed_texts(prompts).T).argmax(1)
+    right = same[torch.arange(count), found.cpu()].float().mean().item()
+    own = ((first @ second.T).argmax(1).cpu() == torch.arange(count)).float().mean().item()
+    return right, own
+
+
+def train_image_text(shards: list[Path], folder: Path, settings: ImageTextTraining, version: str) -> ImageTextModel:
+    """Train until the budget is spent and write `folder/image_text`; the last shard only measures."""
+    torch.manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
+    kept = [load_shards(shards[:-1]), load_shards(shards[-1:])]
+    pictures = [
+        torch.cat([torch.from_numpy(np.load(prompt_path(shard), allow_pickle=False)) for shard in part])
+        for part in (shards[:-1], shards[-1:])
+    ]
+    pairs, unseen = (Pairs(sets, own, generator) for sets, own in zip(kept, pictures, strict=True))
+    model = ImageTextModel(VOCABULARY).to(training_device()).train()
+    average = AveragedModel(model, 0.995)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), settings.learning_rate, (0.9, 0.98), weight_decay=0.05, fused=True
+    )
+    checkpoint, step, spent = folder / "image-text-training.pt", 0, 0.0
+    if state := load_checkpoint(checkpoint):
+        model.load_state_dict(state["model"])
+        average.model.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent"]
+        generator.manual_seed(settings.seed + step)
+    clock, saved = Clock(settings.seconds, spent), spent
+    while clock.fraction < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * cosine(clock.fraction, step, 100)
+        batch, prompts, same = pairs.batch(torch.randint(len(pairs.sets), (settings.batch,), generator=generator))
+        first, second = model.embed_images(batch).chunk(2)
+        scale, texts = model.log_scale.exp().clamp(max=100), model.embed_texts(prompts)
+        same = same.to(model.device)
+        loss = 0.5 * (contrast(first, texts, scale, same) + contrast(second, texts, scale, same))
+        loss = loss + settings.same_object * contrast(first, second, scale, torch.eye(len(first)).to(same))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
+        optimizer.step()
+        step += 1
+        average.update(model, step)
+        if step % 50 == 0 or clock.fraction >= 1:
+            log.info("image-text: %d steps %.0f s, loss %.3f", step, clock.spent, loss.item())
+        if clock.spent - saved > 60 or clock.fraction >= 1:
+            saved = clock.spent
+            state = {"model": model.state_dict(), "average": average.model.state_dict()}
+            save_checkpoint(checkpoint, {**state, "optimizer": optimizer.state_dict(), "step": step, "spent": saved})
+            log.info("image-text: right prompt %.3f, same object %.3f of 200 unseen", *retrieval(average.model, unseen))
+    average.model.save(folder / "image_text", version)
+    return average.model
