@@ -9,6 +9,7 @@ Text encoder and codec are the mini MVDream's, the image encoder is the image-te
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,47 +65,49 @@ class Pictures:
         shards: Of the training sets.
     """
 
-    NAMES = ("features", "embeddings", "pixels-64", "pixels-32")
-
     def __init__(self, prior: ImageDreamPrior, shards: list[Path]):
         for shard in shards[rank() :: world_size()]:
-            _ensure_pictures(prior, shard)
+            _ensure(shard, ("pixels-64", "pixels-32"), lambda images: _latents(prior, images))
+            _ensure(shard, ("features", "embeddings"), lambda images: _features(prior, images))
         barrier()
-        files = {name: [_picture_file(shard, name) for shard in shards] for name in self.NAMES}
-        self.arrays = {name: load_latents(paths) for name, paths in files.items()}
+        names = ("features", "embeddings", "pixels-64", "pixels-32")
+        self.arrays = {name: load_latents([_file(shard, name) for shard in shards]) for name in names}
 
     def get(self, name: str, index: Tensor) -> Tensor:
-        """One of `NAMES` for sets at `index` (B,): (B, ...) float32."""
+        """"features", "embeddings", "pixels-64" or "pixels-32" for sets at `index` (B,): (B, ...) float32."""
         return gather(self.arrays[name], index)
 
 
-def _picture_file(shard: Path, name: str) -> Path:
+def _file(shard: Path, name: str) -> Path:
     return shard.with_name(f"pictures-{name}-{shard.stem}.npy")
 
 
 @torch.no_grad()
-def _ensure_pictures(prior: ImageDreamPrior, shard: Path) -> None:
-    """Encode the image prompts of a shard over the greys of its latents' first variant."""
-    if _picture_file(shard, Pictures.NAMES[-1]).exists():
+def _ensure(shard: Path, names: tuple[str, ...], encode: Callable[[Tensor], tuple[Tensor, ...]]) -> None:
+    """Encode the image prompts of a shard, over the greys of its latents' first variant, where that is missing."""
+    if all(_file(shard, name).exists() for name in names):
         return
     prompts = torch.from_numpy(np.load(prompt_path(shard), allow_pickle=False))
     number = int(shard.stem.split("-")[-1])
     grey = random_background(len(prompts), torch.Generator().manual_seed(number)).view(-1, 1, 1, 1)
-    made: dict[str, list[Tensor]] = {name: [] for name in Pictures.NAMES}
-    for part in torch.arange(len(prompts)).split(50):
-        images = over(prompts[part].float() / 255, grey[part]).to(prior.device)
-        seen = prior.image_encoder(clip_pixels(images, images.shape[-1]), output_hidden_states=True)
-        made["features"].append(seen.hidden_states[-2])
-        made["embeddings"].append(seen.image_embeds)
-        made["pixels-64"].append(prior.picture_latents(images))
-        made["pixels-32"].append(prior.picture_latents(images, size=32))
-    for name, parts in made.items():  # the last name is the sign that all are there
-        path = _picture_file(shard, name)
+    parts = [encode(over(prompts[k].float() / 255, grey[k])) for k in torch.arange(len(prompts)).split(50)]
+    for name, made in zip(names, zip(*parts, strict=True), strict=True):
+        path = _file(shard, name)
         partial = path.with_suffix(".partial")
         with open(partial, "wb") as file:
-            np.save(file, torch.cat(parts).half().cpu().contiguous().numpy())
+            np.save(file, torch.cat(made).half().cpu().contiguous().numpy())
         partial.rename(path)
-    log.info("encoded the pictures of %s", shard.name)
+    log.info("encoded %s of %s", " and ".join(names), shard.name)
+
+
+def _latents(prior: ImageDreamPrior, images: Tensor) -> tuple[Tensor, Tensor]:
+    return prior.picture_latents(images), prior.picture_latents(images, size=32)
+
+
+def _features(prior: ImageDreamPrior, images: Tensor) -> tuple[Tensor, Tensor]:
+    pixels = clip_pixels(images, MINI.image_size).to(prior.device)
+    seen = prior.image_encoder(pixels, output_hidden_states=True)
+    return seen.hidden_states[-2], seen.image_embeds
 
 
 class ImageDreamTrainer(Trainer):
