@@ -74,7 +74,7 @@ class Pictures:
         self.arrays = {name: load_latents([_file(shard, name) for shard in shards]) for name in names}
 
     def get(self, name: str, index: Tensor) -> Tensor:
-        """"features", "embeddings", "pixels-64" or "pixels-32" for sets at `index` (B,): (B, ...) float32."""
+        """ "features", "embeddings", "pixels-64" or "pixels-32" for sets at `index` (B,): (B, ...) float32."""
         return gather(self.arrays[name], index)
 
 

@@ -210,7 +210,7 @@ class Trainer:
         return error.mean()
 
     def told(self, index: Tensor, size: int) -> Tensor | Condition:
-        """What the model is told of sets at `index` (B,) with latents of `size`, one row a view, less what drops out."""
+        """What the model is told of sets at `index` (B,) with latents of `size`, one row a view; prompts drop out."""
         tokens = self.tokens[index].clone()
         tokens[torch.rand(len(index), generator=self.generator) < self.settings.text_dropout] = self.empty
         context = self.net.text(tokens.to(self.prior.device)).last_hidden_state
