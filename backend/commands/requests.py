@@ -30,7 +30,7 @@ def request_from(args: argparse.Namespace) -> Request:
     """
     prompt = " ".join(args.prompt.split())
     description = PIPELINES.get(args.pipeline)
-    if not prompt and (description is None or description.takes_prompt):
+    if not prompt and (description is None or description.needs_prompt):
         raise CommandError("The prompt is empty.", 'Say what to make, such as "a red mushroom".', "empty_prompt")
     if not 0 <= args.seed < MOST_SEEDS:
         what = f"The seed {args.seed} is out of range."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -78,23 +78,25 @@ def _rest_to(prior: nn.Module, device: torch.device) -> None:
 
 
 @contextlib.contextmanager
-def encoding(prior, plan: Plan | None) -> Iterator[None]:
+def encoding(prior, plan: Plan | None, stays: Sequence[str] = ()) -> Iterator[None]:
     """While inside, text and image encoders are on the prior's device; afterwards where the plan wants them.
 
     Args:
         prior: As `place` left it, or anything else.
         plan: Of the job; None keeps them there.
+        stays: Names of encoders that a job asks at every step, and that stay there whatever the plan says.
     """
-    parts = [getattr(prior, name, None) for name in ENCODERS]
-    encoders = [part for part in parts if isinstance(part, nn.Module)]
-    for encoder in encoders:  # an earlier job may have sent them away
+    parts = {name: getattr(prior, name, None) for name in ENCODERS}
+    encoders = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+    for encoder in encoders.values():  # an earlier job may have sent them away
         encoder.to(prior.device)
     try:
         yield
     finally:
         if plan is not None and plan.release_encoders and encoders:
-            for encoder in encoders:
-                encoder.to("cpu")
+            for name, encoder in encoders.items():
+                if name not in stays:
+                    encoder.to("cpu")
             free_memory()
 
 

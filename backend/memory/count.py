@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dreamlift.priors.configs import IMAGEDREAM_PIXEL, MVDREAM_SD15, MVDREAM_SD21
+from dreamlift.priors.configs import IMAGEDREAM_PIXEL, MINI_IMAGEDREAM, MVDREAM_SD15, MVDREAM_SD21
 from dreamlift.priors.deepfloyd import DeepFloydPrior
 from dreamlift.priors.deepfloyd_config import IF_I_XL
 from dreamlift.priors.imagedream import ImageDreamPrior
@@ -52,6 +52,8 @@ def count_parts() -> dict[str, int]:
     """Parameters by model and part, as `parts.PARAMETERS` keeps them. No weight gets memory: a minute at most."""
     models = {"mini-mvdream": MVDreamPrior.mini()}  # its vocabulary is in its folder
     with empty_parameters():
+        words = models["mini-mvdream"].tokenizer.words
+        models["mini-imagedream"] = ImageDreamPrior.random(MINI_IMAGEDREAM, words)
         models |= {name: family.random(config) for name, (family, config) in FULL_SIZE.items()}
         models["t5"] = nn.ModuleDict({"encoder": build_encoder(T5_XXL)})
     return {

@@ -153,6 +153,7 @@ def phase_bytes(phase: Phase, plan: Plan) -> int:
     mixed, codec_mixed = width < 4, codec_width < 4
     weights = sum(weight_bytes(part, plan.dtype) for part in phase.denoisers)
     weights = int(weights * (STREAMED if plan.offload == "blocks" else 1))
+    weights += sum(weight_bytes(part, plan.dtype) for part in phase.beside)
     rows = min(plan.rows or phase.rows, phase.rows)
     total = weights + formulas.denoiser_bytes(rows, phase.edge, phase.channels, width, mixed, phase.factor)
     if plan.attention == "math":

@@ -7,7 +7,7 @@ their plan stands before they do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import formulas
 
@@ -21,6 +21,8 @@ class Phase:
     Args:
         name: As the stage is called.
         denoisers: Parts that stay in use at every step, keys of `parts.PARAMETERS`.
+        beside: Further parts that every step asks, and that never come and go layer by layer: ImageDream's image
+            encoder, which sees the picture before a new background each time.
         codec: The VAE's part, or "" where the model works on pixels.
         rows: Pictures of one denoiser call, guidance included.
         least_rows: The fewest that can be asked at once: the views of one object.
@@ -59,6 +61,7 @@ class Phase:
     solid: bool = True
     normals: bool = False
     field: int = HASH_GRID_FIELD
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,31 +92,41 @@ _MVDREAM = Workload(
         Phase("detail", ("mvdream unet",), rows=8, encoded=4, rays=4 * 256**2, normals=True, **_VIEWS),
     ),
 )
-_MINI = Workload(
-    encoders=("mini-mvdream text_encoder",),
+_MINI_DETAIL = Phase(
+    "detail",
+    ("mini-mvdream unet",),
+    codec="mini-mvdream vae",
+    rows=8,
+    least_rows=4,
+    edge=16,
+    channels=48,
+    heads=2,
+    sequence=4,
+    decoded=4,
+    picture=64,
+    codec_channels=24,
+    rays=4 * 64**2,
+    field=48**3 * 7,
+)
+_MINI = Workload(encoders=("mini-mvdream text_encoder",), phases=(_MINI_DETAIL,), small=True)
+_MINI_IMAGEDREAM = Workload(
+    encoders=("mini-imagedream text_encoder",),
     phases=(
-        Phase(
-            "detail",
-            ("mini-mvdream unet",),
-            codec="mini-mvdream vae",
-            rows=8,
-            least_rows=4,
-            edge=16,
-            channels=48,
-            heads=2,
-            sequence=4,
-            decoded=4,
-            picture=64,
-            codec_channels=24,
-            rays=4 * 64**2,
-            field=48**3 * 7,
+        replace(
+            _MINI_DETAIL,
+            denoisers=("mini-imagedream unet",),
+            codec="mini-imagedream vae",
+            rows=10,
+            least_rows=5,
+            sequence=5,
+            beside=("mini-imagedream image_encoder",),
         ),
     ),
     small=True,
 )
 
 _IMAGEDREAM = Workload(
-    encoders=("imagedream text_encoder", "imagedream image_encoder"),
+    encoders=("imagedream text_encoder",),
     phases=tuple(  # 8, 4, 4 views at 64, 192, 256 px; the pixel variant adds the picture as a fifth [systems.md 5]
         Phase(
             f"{edge} px",
@@ -126,6 +139,7 @@ _IMAGEDREAM = Workload(
             rays=4 * objects * edge**2,
             solid=edge > 64,
             normals=edge > 64,
+            beside=("imagedream image_encoder",),
         )
         for edge, objects in ((64, 2), (192, 1), (256, 1))
     ),
@@ -170,7 +184,9 @@ WORKLOADS: dict[tuple[str, str], Workload] = {
     ("mvdream", "full"): _MVDREAM,
     ("mvdream", "full-plain"): _MVDREAM,
     ("mvdream", "full-legacy"): _MVDREAM,
+    ("imagedream", "mini"): _MINI_IMAGEDREAM,
     ("imagedream", "full"): _IMAGEDREAM,
+    ("imagedream", "paper"): _IMAGEDREAM,
     ("dreamcraft3d", "full"): _DREAMCRAFT3D,
     ("v3d", "full"): _V3D,
 }

@@ -58,12 +58,12 @@ class PipelineDescription:
     """One pipeline; the first preset is the default.
 
     Args:
-        image_roles: The pictures it takes; empty where it makes objects from words alone.
+        image_roles: The pictures it takes, the first of which it needs; empty where it makes objects from words alone.
         view_names: The sides that its prior draws of each seed, so that a seed can be chosen before there is geometry;
             empty where it cannot do that. The module then has `sample_views(request, context)`.
         makes_objects: Whether its module has `plan` and `run`. One that does not is for views alone: `check_object`
             refuses it, and no panel or command offers it for making an object.
-        takes_prompt: Whether it reads words; a request to one that does not may have an empty prompt.
+        needs_prompt: Whether it cannot do without words; a request to one that can may have an empty prompt.
     """
 
     name: str
@@ -74,12 +74,99 @@ class PipelineDescription:
     image_roles: tuple[str, ...] = ()
     view_names: tuple[str, ...] = ()
     makes_objects: bool = True
-    takes_prompt: bool = True
+    needs_prompt: bool = True
 
 
-def _defaults(mini: Scalar, full: Scalar) -> dict[str, Scalar]:
-    return {"mini": mini, "full": full, "full-plain": full, "full-legacy": full}
+def _defaults(mini: Scalar, full: Scalar, *others: str) -> dict[str, Scalar]:
+    """A setting's defaults: the mini preset's, and one for the full preset and the others that are made of it."""
+    return {"mini": mini, "full": full, **dict.fromkeys(others, full)}
 
+
+def _of_fields(strength: tuple[float, float], steps: int, others: tuple[str, ...]) -> tuple[SettingDescription, ...]:
+    """Settings of every pipeline that optimises a field.
+
+    Args:
+        strength: Of the guidance, mini and full.
+        steps: Of the full preset.
+        others: Presets that are made of the full one.
+    """
+    return (
+        SettingDescription(
+            "steps",
+            "Steps",
+            "int",
+            _defaults(320, steps, *others),
+            low=10,
+            high=50000,
+            help="Optimisation steps. Fewer are faster and rougher.",
+        ),
+        SettingDescription(
+            "guidance_scale",
+            "Prompt Strength",
+            "float",
+            _defaults(*strength, *others),
+            low=1.0,
+            high=100.0,
+            help="Classifier-free guidance. Higher follows the prompt more closely, with stronger colours.",
+        ),
+        SettingDescription(
+            "triangles",
+            "Triangles",
+            "int",
+            _defaults(8000, 20000, *others),
+            low=100,
+            high=200000,
+            help="The finished mesh has about this many triangles, or fewer where it needs fewer.",
+        ),
+        SettingDescription(
+            "texture_size",
+            "Texture",
+            "choice",
+            _defaults(1024, 2048, *others),
+            choices=(512, 1024, 2048),
+            unit="px",
+            help="Width and height of the base colour texture.",
+        ),
+        SettingDescription(
+            "size_m",
+            "Size",
+            "float",
+            _defaults(1.0, 1.0, *others),
+            low=0.001,
+            high=1000.0,
+            unit="m",
+            help="Length of the finished object's longest side.",
+        ),
+    )
+
+
+_OF_PICTURES = (
+    SettingDescription(
+        "controller",
+        "Controller",
+        "choice",
+        _defaults("pixel", "pixel", "paper"),
+        choices=("pixel", "local", "global"),
+        help="What the model is shown of the picture: the picture itself, features of its parts, or one of the whole. "
+        "Only the mini model has weights for global.",
+    ),
+    SettingDescription(
+        "background_match",
+        "Background Match",
+        "choice",
+        _defaults("rgb", "rgb", "paper"),
+        choices=("rgb", "grey", "off"),
+        help="What stands behind the picture while the object forms: the colour behind the object, its grey as in the "
+        "released code, or always the same grey.",
+    ),
+    SettingDescription(
+        "camera_alignment",
+        "Camera Alignment",
+        "bool",
+        _defaults(True, True, "paper"),
+        help="Keep to the cameras that the model knows from pictures. Off takes the wide ranges made for text.",
+    ),
+)
 
 _SIDES = ("front", "right", "back", "left")
 
@@ -95,64 +182,21 @@ PIPELINES: dict[str, PipelineDescription] = {
             PresetDescription("full-plain", "Full, unlit", "As Full, without shading: the published plain preset."),
             PresetDescription("full-legacy", "Full, as released", "As Full, with the released code's elevations."),
         ),
-        settings=(
-            SettingDescription(
-                "steps",
-                "Steps",
-                "int",
-                _defaults(320, 10000),
-                low=10,
-                high=50000,
-                help="Optimisation steps. Fewer are faster and rougher.",
-            ),
-            SettingDescription(
-                "guidance_scale",
-                "Prompt Strength",
-                "float",
-                _defaults(1.8, 50.0),
-                low=1.0,
-                high=100.0,
-                help="Classifier-free guidance. Higher follows the prompt more closely, with stronger colours.",
-            ),
-            SettingDescription(
-                "triangles",
-                "Triangles",
-                "int",
-                _defaults(8000, 20000),
-                low=100,
-                high=200000,
-                help="The finished mesh has about this many triangles, or fewer where it needs fewer.",
-            ),
-            SettingDescription(
-                "texture_size",
-                "Texture",
-                "choice",
-                _defaults(1024, 2048),
-                choices=(512, 1024, 2048),
-                unit="px",
-                help="Width and height of the base colour texture.",
-            ),
-            SettingDescription(
-                "size_m",
-                "Size",
-                "float",
-                _defaults(1.0, 1.0),
-                low=0.001,
-                high=1000.0,
-                unit="m",
-                help="Length of the finished object's longest side.",
-            ),
-        ),
+        settings=_of_fields((1.8, 50.0), 10000, ("full-plain", "full-legacy")),
     ),
     "imagedream": PipelineDescription(
         name="imagedream",
         label="ImageDream",
-        help="Four sides of what a picture shows, with a few words about it.",
-        presets=(PresetDescription("full", "Full", "The published model. Needs its weights and a CUDA GPU."),),
-        settings=(),
-        image_roles=("reference",),
+        help="Image to 3D: a prior that sees the picture and draws four sides at once guides the object.",
+        presets=(
+            PresetDescription("mini", "Mini", "The embedded small model. Simple objects in a minute, without a GPU."),
+            PresetDescription("full", "Full", "The published model, as released. Needs its weights and a CUDA GPU."),
+            PresetDescription("paper", "Full, as in the paper", "As Full, with the camera distances of the paper."),
+        ),
+        settings=(*_of_fields((2.0, 5.0), 12500, ("paper",)), *_OF_PICTURES),
+        image_roles=("reference", "mask"),
         view_names=_SIDES,
-        makes_objects=False,
+        needs_prompt=False,
     ),
     "v3d": PipelineDescription(
         name="v3d",
@@ -163,7 +207,7 @@ PIPELINES: dict[str, PipelineDescription] = {
         image_roles=("reference",),
         view_names=tuple(f"{20 * view}°" for view in range(18)),
         makes_objects=False,
-        takes_prompt=False,
+        needs_prompt=False,
     ),
 }
 
@@ -292,9 +336,9 @@ def check_images(pipeline: str, roles: Iterable[str], pipelines: Mapping[str, Pi
         able = [f"{name} ({', '.join(each.image_roles)})" for name, each in pipelines.items() if each.image_roles]
         what = f"{description.label} takes no {' and no '.join(left_over)} picture."
         raise RequestError("no_image", what, f"Pictures are for: {', '.join(able) or 'no pipeline of this version'}.")
-    missing = [role for role in description.image_roles if role not in given]
-    if missing and not given:
-        what = f"{description.label} needs a {missing[0]} picture."
+    needed = description.image_roles[:1]
+    if not given.issuperset(needed):
+        what = f"{description.label} needs a {needed[0]} picture."
         raise RequestError("missing_image", what, "Give one, such as --image x.png.")
 
 

@@ -315,6 +315,8 @@ def regularisation(job: Optimisation, rendered: Rendered) -> Tensor:
     weights, step = job.settings.weights, job.step
     opacity = rendered.opacity
     total = weights.sparsity(step) * opacity.mean()
+    if weights.soft_sparsity(step) > 0:
+        total = total + weights.soft_sparsity(step) * (opacity.square() + 0.01).sqrt().mean()
     if weights.opaque(step) > 0:
         o = opacity.clamp(1e-3, 1 - 1e-3)
         total = total - weights.opaque(step) * (o * o.log() + (1 - o) * (1 - o).log()).mean()

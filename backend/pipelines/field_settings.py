@@ -51,6 +51,7 @@ class LossWeights:
     Args:
         orient: Of `shading.orientation_loss` [loss.lambda_orient].
         sparsity: Of the mean opacity.
+        soft_sparsity: Of the mean of sqrt(opacity^2 + 0.01) [loss.lambda_sparsity].
         opaque: Of the mean binary entropy of the opacity [loss.lambda_opaque].
         eikonal: Of an SDF grid's penalty of that name.
         laplacian: Of an SDF grid's penalty of that name.
@@ -59,6 +60,7 @@ class LossWeights:
 
     orient: Schedule = constant(0.0)
     sparsity: Schedule = constant(0.0)
+    soft_sparsity: Schedule = constant(0.0)
     opaque: Schedule = constant(0.0)
     eikonal: Schedule = constant(0.0)
     laplacian: Schedule = constant(0.0)

@@ -1,143 +1,192 @@
-"""ImageDream: a picture and a few words become four sides of what the picture shows [systems.md section 5].
+"""ImageDream: a picture becomes an object by image-prompt multi-view score distillation [systems.md section 5].
 
-Draws views of seeds as the published demo does (5.4): 50 DDIM steps, guidance 5, elevation 5. Knows the prior and its
-`Context`. Makes no objects yet, and cuts nothing out of its background.
+Reads like the paper: cut the subject out; at every step lay it on the colour that is behind the renderings, encode it
+as the controller wants it, and let a prior that saw it judge four views at once; turn the field into a mesh. Knows the
+method and its `Context`; knows no sockets and no files. Numbers and their sources are in `imagedream_settings`, a step
+of the optimisation in `field_optimisation`, the loss in `distillation.mv_sds`; equations and where they are in
+docs/imagedream.md.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from dreamlift.distillation.mv_sds import BothSides
 from dreamlift.memory.apply import encoding
 from dreamlift.memory.batches import MOST_SEEDS, seeds_at_once
 from dreamlift.memory.cards import card_of
-from dreamlift.preprocessing.placing import on_background
-from dreamlift.priors.configs import IMAGEDREAM_PIXEL
 from dreamlift.priors.imagedream import ImageContext, ImageDreamPrior
-from dreamlift.priors.mvdream import twice
-from dreamlift.priors.sampling import latent_shape, seed_noise
 from dreamlift.priors.weight_errors import MissingWeights
-from dreamlift.rendering.cameras import Cameras, orbit
 
-from .context import Context, Request, RequestError, SeedViews
+from . import catalog
+from .context import Asset, Context, Request, SeedViews, StagePlan
+from .field_asset import finish_asset, forecast
+from .field_optimisation import Moment, Optimisation, optimise
 from .field_previews import VIEWS
-from .picture_views import SMALL, as_images, checked_picture, encoding_chance, load_published, weights_error
-from .seed_views import Look, draw_views
+from .imagedream_prior import PUBLISHED, check_caption, cut_out, laid_on, load_prior, on_square
+from .imagedream_settings import ImageDreamSettings, PictureSettings, settings_for
+from .imagedream_views import GREY, NEGATIVE_PROMPT, ImageDreamViews
+from .picture_views import SMALL, weights_error
+from .seed_views import draw_views
 
-MODEL = "imagedream-pixel"
-STEPS, GUIDANCE = 50, 5.0
-ELEVATION = 5.0  # degrees; the released model takes picture and views to share it
-GREY = 128  # behind the picture; the demo draws a random grey, a fixed one gives every seed the same condition
-# The demo's own words for the unconditional side (5.4), spelled and spaced as the model was shown with them.
-NEGATIVE_PROMPT = (
-    "uniform low no texture ugly, boring, bad anatomy, blurry, pixelated,  obscure, unnatural colors, poor lighting, "
-    "dull, and unclear."
-)
-CONFIG = IMAGEDREAM_PIXEL
+MOST_KEPT = 256  # encoded pictures, a few kilobytes each
+
+# Seconds a step, seconds of the last stage and bytes, for a forecast; none of it was measured on a GPU. Mini on a CPU:
+# one core. Full on CUDA: the published hour on an A100; on a CPU it is only for tests.
+_FORECAST = {("mini", "cpu"): (0.2, 6.0, 1 << 30), ("full", "cuda"): (0.29, 60.0, 24 << 30)}
+_FORECAST |= {("mini", "cuda"): (0.05, 6.0, 2 << 30), ("full", "cpu"): (75.0, 120.0, 20 << 30)}
 
 
-class ImageDreamViews:
-    """Draws front, right, back and left of what a picture shows.
-
-    The order of the sides is that of MVDream's cameras, whose front is our +x; without weights nobody has checked here
-    that the picture comes out as the front.
+def plan(request: Request, device: torch.device) -> list[StagePlan]:
+    """Forecast the stages of a request.
 
     Args:
-        prior: On its device, its encoders too.
-        picture: On a plain background. (1, 3, H, W) in [0, 1].
-        prompts: What to draw, and the unconditional side's words.
-        together: Whether both sides of the guidance go through the network in one batch.
-        most_at_once: Seeds of a batch.
+        request: What to make.
+        device: Where it will run.
+
+    Returns:
+        The stages in order, with steps, seconds and bytes.
 
     Raises:
-        MissingWeights: The weights lie here without CLIP's tokenizer.
+        RequestError: Where preset or settings are wrong.
+    """
+    size = "mini" if request.preset == "mini" else "full"
+    return forecast(settings_for(request), *_FORECAST[size, "cpu" if device.type == "cpu" else "cuda"])
+
+
+def run(
+    request: Request,
+    context: Context,
+    prior: ImageDreamPrior | None = None,
+    settings: ImageDreamSettings | None = None,
+) -> Asset:
+    """Make an object from a picture.
+
+    Args:
+        request: A "reference" picture, a "mask" where the artist drew one, preset and settings; the prompt is the
+            picture's caption and may be empty.
+        context: Device, progress, previews, checkpoints and the wish to stop.
+        prior: The multi-view denoiser; None loads the preset's weights.
+        settings: Every number; None takes the preset's with the request's overrides.
+
+    Returns:
+        The finished asset.
+
+    Raises:
+        RequestError: The picture or a setting cannot be used, or the weights are not there.
+        Stopped: The context asked for CANCEL or PAUSE; a PAUSE left a checkpoint.
+    """
+    started = time.monotonic()
+    settings = settings or settings_for(request)
+    subject = cut_out(request, context)
+    prior = prior or load_prior(request, context, settings.controller)
+    check_caption(prior, request, context)
+    square = on_square(subject, prior.image_size, settings.picture.fill).to(context.device)
+    try:
+        with encoding(prior, context.plan, stays=("image_encoder",)):
+            text = prior.encode_text([request.prompt, request.negative_prompt or settings.negative_prompt])
+    except MissingWeights as error:
+        raise weights_error(error, PUBLISHED[settings.controller][1]) from error
+    told = ImagePrompt(prior, square, text, settings.picture)
+    frames = settings.guidance.views + prior.config.pixel
+    job = Optimisation(settings, prior, told, request.seed, context, frames)
+    job.restore()
+    optimise(job)
+    return finish_asset(job, request, started)
+
+
+class ImagePrompt:
+    """What the prior is told at a step, a `field_optimisation.Tell`: the picture before the background of the moment.
+
+    With the picture on another ground than the renderings the prior pulls the two together, and the field grows shells
+    and floaters of the picture's ground [systems.md 5.5, 8.2].
+
+    Args:
+        prior: Encodes.
+        square: The subject, (4, S, S) in [0, 1], colour not multiplied by the opacity.
+        text: Of the caption and of the negative prompt. (2, L, D).
+        settings: What stands behind the picture, and whether what is encoded is kept.
     """
 
-    names = tuple(VIEWS)
-    steps = STEPS
+    def __init__(self, prior: ImageDreamPrior, square: Tensor, text: Tensor, settings: PictureSettings):
+        self.prior, self.square, self.settings = prior, square, settings
+        self._caption, self._negative = text[:1], text[1:]
+        self._kept: dict[tuple[float | int | None, ...], ImageContext] = {}
 
-    def __init__(
-        self,
-        prior: ImageDreamPrior,
-        picture: Tensor,
-        prompts: tuple[str, str],
-        together: bool = True,
-        most_at_once: int = 1,
-    ):
-        self.prior, self.together, self.most_at_once = prior, together, most_at_once
-        text = prior.encode_text(prompts)
-        self._told, self._negative = prior.context(text[:1], picture), prior.context(text[1:], None)
-        self._picture = picture
-        self._cameras = orbit(list(VIEWS.values()), ELEVATION, 1.0, 45.0)
+    def __call__(self, moment: Moment) -> BothSides:
+        """Both sides of the guidance: the picture and its caption, and no picture beside the negative prompt."""
+        return BothSides(self._wanted(moment), self._unconditional(moment.seen))
 
-    def condition(self, seeds: Sequence[int]) -> ImageContext:
-        """What the denoiser is told, one row a seed: the picture's latents are drawn for each, as published."""
-        if self._told.pixels is None:
-            return ImageContext.cat([self._told] * len(seeds))
-        latents = [self.prior.picture_latents(self._picture, encoding_chance(seed)) for seed in seeds]
-        return ImageContext.cat([replace(self._told, pixels=own) for own in latents])
+    def _wanted(self, moment: Moment) -> ImageContext:
+        colour = behind_picture(moment.behind, self.settings)
+        picture = laid_on(self.square, colour)
+        if not self.settings.colours:
+            return self.prior.context(self._caption, picture, moment.generator, moment.seen)
+        key = (*colour.tolist(), moment.seen)
+        if key not in self._kept:
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            self._kept[key] = self.prior.context(self._caption, picture, None, moment.seen)
+        return self._kept[key]
 
-    def draw(self, seeds: Sequence[int]) -> Iterator[Look]:
-        """Sample the views of some seeds in one batch; gives one look a step, the last one is the result."""
-        count, views = len(seeds), len(self.names)
-        cameras = Cameras(self._cameras.c2w.repeat(count, 1, 1), self._cameras.fovy.repeat(count))
-        numbers = self.prior.camera_numbers(cameras).to(self.prior.device)
-        told, negative = self.condition(seeds), ImageContext.cat([self._negative] * count)
+    def _unconditional(self, seen: int | None) -> ImageContext:
+        """Negative text, tokens of zero features, a picture of zero latents [systems.md 5.2]."""
+        key = ("none", seen)
+        if key not in self._kept:
+            self._kept[key] = self.prior.context(self._negative, None, size=seen)
+        return self._kept[key]
 
-        def noise(x: Tensor, t: Tensor) -> Tensor:
-            if self.together:
-                both = ImageContext.cat([negative, told])
-                eps = self.prior.predict(torch.cat([x, x]), t.repeat(2), both, twice(numbers), views)
-                without, wanted = eps.chunk(2)
-            else:
-                without = self.prior.predict(x, t, negative, numbers, views)
-                wanted = self.prior.predict(x, t, told, numbers, views)
-            return without + GUIDANCE * (wanted - without)
 
-        start = seed_noise(seeds, (views, *latent_shape(self.prior))).to(self.prior.device)
-        for step, (x, foreseen) in enumerate(self.prior.ddim_steps(start, self.steps, noise), 1):
-            yield partial(self._decode, x if step == self.steps else foreseen)
+def behind_picture(behind: Tensor, settings: PictureSettings) -> Tensor:
+    """The colour that the picture is laid on.
 
-    def _decode(self, latents: Tensor) -> Tensor:
-        """Seed by seed: the decoder's memory grows with the pictures."""
-        return torch.cat([self.prior.decode_latents(row) for row in latents.split(len(self.names))])
+    Args:
+        behind: Mean colour of the rendered background. (3,) in [0, 1].
+        settings: Which match, and how finely.
+
+    Returns:
+        (3,) in [0, 1], on the CPU.
+    """
+    behind = behind.detach().float().cpu()
+    colour = {"rgb": behind, "grey": behind.mean().expand(3), "off": torch.full((3,), GREY)}[settings.background_match]
+    return (colour * settings.colours).round() / settings.colours if settings.colours else colour
 
 
 def sample_views(request: Request, context: Context, prior: ImageDreamPrior | None = None) -> SeedViews:
-    """Draw the four sides of what the request's picture shows, for each of its seeds.
+    """Draw the four sides of what the request's picture shows, for each of its seeds, before any geometry.
 
     Args:
-        request: Prompt, a "reference" picture and seeds; a negative prompt takes the place of the published one.
+        request: A "reference" picture, a "mask" where the artist drew one, and seeds; the prompt is the picture's
+            caption and may be empty; a negative prompt takes the place of the published one.
         context: Device, plan, progress, previews and the wish to stop.
-        prior: None loads the store's weights, or random ones where the request says so.
+        prior: None loads the preset's weights, or random ones where the request says so.
 
     Returns:
         The pictures, seed by seed.
 
     Raises:
-        RequestError: The picture, the prompt or a seed cannot be used, or the weights are not there.
+        RequestError: The picture or a seed cannot be used, or the weights are not there.
         Stopped: The context asked for CANCEL or PAUSE; nothing is kept.
     """
     started = time.monotonic()
-    picture = checked_picture(request, context)
-    if not request.prompt.strip():
-        raise RequestError("empty_prompt", "The prompt is empty.", "Say what the picture shows, such as 'a red chair'.")
-    prior = prior or load_published(ImageDreamPrior, CONFIG, MODEL, request, context)
-    image = as_images(on_background(picture, GREY))
-    prompts = (request.prompt, request.negative_prompt or NEGATIVE_PROMPT)
+    catalog.check_views(request.pipeline, request.preset, request.settings, request.seeds)
+    subject = cut_out(request, context)
+    settings = settings_for(request)
+    prior = prior or load_prior(request, context, settings.controller)
+    check_caption(prior, request, context)
+    picture = laid_on(on_square(subject, prior.image_size, settings.picture.fill), torch.full((3,), GREY))
+    negative = "" if request.preset == "mini" else NEGATIVE_PROMPT
+    prompts = (request.prompt, request.negative_prompt or negative)
 
     def source() -> ImageDreamViews:
         try:
             with encoding(prior, context.plan):
-                return ImageDreamViews(prior, image, prompts, *_batches(prior, request, context))
+                return ImageDreamViews(prior, picture, prompts, *_batches(prior, request, context))
         except MissingWeights as error:
-            raise weights_error(error, MODEL) from error
+            raise weights_error(error, PUBLISHED[settings.controller][1]) from error
 
     return draw_views(source, prior, request, context, started)
 

@@ -17,6 +17,7 @@ from dreamlift.commands.views import read_seeds
 from dreamlift.memory import cards, shelf
 from dreamlift.memory.cards import GIB, card_of_size, computer
 from dreamlift.pipelines.context import Stop
+from dreamlift.priors.sampling import ViewSampling
 
 
 def run(capsys, *words):
@@ -64,9 +65,9 @@ def test_the_embedded_model_writes_a_sheet_and_each_view(capsys, tmp_path, monke
     [
         (("a red mushroom", "--image", "PICTURE", "--pipeline", "mvdream"), "no_image"),
         (("a red mushroom", "--image", "no.png"), "bad_image"),
-        (("a red mushroom", "--image", "PICTURE", "--preset", "mini"), "unknown_preset"),
+        (("a red mushroom", "--image", "PICTURE", "--preset", "full-plain"), "unknown_preset"),
         (("a red mushroom", "--pipeline", "imagedream"), "missing_image"),
-        (("--image", "PICTURE"), "empty_prompt"),
+        (("--image", "PICTURE"), "bad_image"),
         (("--pipeline", "v3d"), "missing_image"),
         (("a red mushroom", "--pipeline", "mvdreams"), "unknown_pipeline"),
         (("a red mushroom", "--preset", "huge"), "unknown_preset"),
@@ -91,11 +92,11 @@ def test_what_cannot_be_drawn_says_so_and_writes_nothing(capsys, tmp_path, monke
 @pytest.fixture
 def tiny_models(tmp_path, monkeypatch):
     """ImageDream and V3D without size, an empty store, a card that has room for the plan, and a picture `box.png`."""
-    from dreamlift.pipelines import imagedream, v3d
+    from dreamlift.pipelines import imagedream_prior, imagedream_views, v3d
 
-    monkeypatch.setattr(imagedream, "CONFIG", IMAGEDREAM)
+    monkeypatch.setitem(imagedream_prior.PUBLISHED, "pixel", (IMAGEDREAM, "imagedream-pixel"))
     monkeypatch.setattr(v3d, "CONFIG", V3D)
-    monkeypatch.setattr(imagedream.ImageDreamViews, "steps", 3)
+    monkeypatch.setattr(imagedream_views, "SAMPLING_FULL", ViewSampling(3, 5.0, 0.0))
     monkeypatch.setattr(cards, "card_of", lambda device: computer(64 * GIB))
     monkeypatch.setenv("DREAMLIFT_MODELS", str(tmp_path / "no models"))
     monkeypatch.chdir(tmp_path)
@@ -104,7 +105,7 @@ def tiny_models(tmp_path, monkeypatch):
     shelf.clear()
 
 
-RANDOM = ("--image", "box.png", "--weights", "random", "--device", "cpu")
+RANDOM = ("--image", "box.png", "--preset", "full", "--weights", "random", "--device", "cpu")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_a_picture_becomes_a_sheet_of_views(capsys, tiny_models, words, sheet, n
 
 @pytest.mark.parametrize("words", [("a box",), ("--pipeline", "v3d")], ids=["imagedream", "v3d"])
 def test_without_weights_the_command_that_fetches_them_is_named(capsys, tiny_models, words):
-    code, events = run(capsys, *words, "--image", "box.png", "--device", "cpu")
+    code, events = run(capsys, *words, "--image", "box.png", "--preset", "full", "--device", "cpu")
     model = "v3d" if "v3d" in words else "imagedream-pixel"
     assert (code, events[-1]["code"]) == (Exit.USAGE, "weights_missing")
     assert f"dreamlift models pull {model}" in events[-1]["remedy"]
@@ -161,7 +162,7 @@ def test_a_stop_afterwards_keeps_what_there_is(capsys, tiny_models, monkeypatch)
     assert code == Exit.OK and events[-1]["seeds"] == [3, 7], "one step of both, as far as they had come"
 
 
-@pytest.mark.parametrize("pipeline", ["imagedream", "v3d"])
+@pytest.mark.parametrize("pipeline", ["v3d"])
 def test_generate_refuses_what_only_draws_views(capsys, tmp_path, monkeypatch, pipeline):
     monkeypatch.chdir(tmp_path)
     code = main(["generate", "a box", "--pipeline", pipeline, "--json"])

@@ -21,7 +21,8 @@ BIG = card_of_size(80)
 TABLE = {
     ("mvdream", "mini"): dict.fromkeys(SIZES, (0, 0.4)),
     ("mvdream", "full"): {**dict.fromkeys(SIZES, (0, 8.6)), 8: (2, 6.2)},
-    ("imagedream", "full"): {**dict.fromkeys(SIZES, (0, 10.0)), 8: (2, 6.4)},
+    ("imagedream", "mini"): dict.fromkeys(SIZES, (0, 0.4)),
+    ("imagedream", "full"): {**dict.fromkeys(SIZES, (0, 10.0)), 8: (4, 5.9)},
     ("dreamcraft3d", "full"): {8: None, 12: (5, 8.6), 16: (5, 8.6), 24: (1, 17.8), 48: (0, 27.2), 80: (0, 27.2)},
     ("v3d", "full"): {**dict.fromkeys(SIZES, (0, 7.7)), 8: (1, 6.6)},
 }

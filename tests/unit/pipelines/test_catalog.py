@@ -125,17 +125,25 @@ def test_every_pipeline_does_what_its_entry_says_and_nothing_else():
 
 def test_the_default_pipeline_makes_objects_from_words_alone():
     first = next(iter(PIPELINES.values()))
-    assert first.name == Request().pipeline and first.makes_objects and first.takes_prompt and not first.image_roles
+    assert first.name == Request().pipeline and first.makes_objects and first.needs_prompt and not first.image_roles
 
 
-@pytest.mark.parametrize("name", ["imagedream", "v3d"])
-def test_a_pipeline_for_views_alone_is_refused_for_objects(name):
+def test_a_pipeline_for_views_alone_is_refused_for_objects():
     check_object("mvdream")
+    check_object("imagedream")
     with pytest.raises(RequestError) as caught:
-        check_object(name)
-    assert caught.value.code == "no_object" and "mvdream" in caught.value.remedy
-    check_views(name, "full", {}, (1,))
-    check_images(name, ["reference"])
+        check_object("v3d")
+    assert caught.value.code == "no_object" and "mvdream, imagedream" in caught.value.remedy
+    check_views("v3d", "full", {}, (1,))
+    check_images("v3d", ["reference"])
+
+
+def test_a_mask_comes_beside_a_picture_and_never_alone():
+    check_images("imagedream", ["reference", "mask"])
+    check_images("imagedream", ["reference"])
+    with pytest.raises(RequestError) as caught:
+        check_images("imagedream", ["mask"])
+    assert caught.value.code == "missing_image" and "reference" in caught.value.what
 
 
 def test_a_name_that_is_not_in_the_catalog_is_never_imported():

@@ -12,9 +12,9 @@ from fakes.tiny_view_models import IMAGEDREAM, V3D, as_file, cut_out
 from dreamlift.memory import shelf
 from dreamlift.memory.apply import place
 from dreamlift.memory.plan import Plan
-from dreamlift.pipelines import catalog, imagedream, v3d
+from dreamlift.pipelines import catalog, imagedream, imagedream_prior, imagedream_views, v3d
 from dreamlift.pipelines.context import Request, RequestError, Stop, Stopped
-from dreamlift.pipelines.imagedream import ImageDreamViews
+from dreamlift.pipelines.imagedream_views import ImageDreamViews
 from dreamlift.pipelines.picture_views import as_images, encoding_chance
 from dreamlift.pipelines.v3d import Batches, OrbitViews
 from dreamlift.priors.imagedream import ImageDreamPrior
@@ -53,9 +53,10 @@ class Quiet:
 
 @pytest.fixture(scope="module", autouse=True)
 def few_steps():
-    steps, ImageDreamViews.steps = ImageDreamViews.steps, 4
+    sampling = imagedream_views.SAMPLING_FULL
+    imagedream_views.SAMPLING_FULL = replace(sampling, steps=4)
     yield
-    ImageDreamViews.steps = steps
+    imagedream_views.SAMPLING_FULL = sampling
 
 
 @pytest.fixture(scope="module")
@@ -163,12 +164,11 @@ def test_a_cancelled_request_keeps_nothing(priors, name, reason):
     assert caught.value.reason is reason and context.steps == 1 and not context.shown
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_what_the_models_cannot_see_is_told(priors, name):
+def test_what_v3d_cannot_see_is_told(priors):
     opaque = {"reference": as_file(cut_out().convert("RGB"), "JPEG")}
     context = Quiet()
-    MODULES[name].sample_views(request(name, prompt="a box", seeds=(3,), images=opaque), context, priors[name])
-    assert context.warned == (["no_alpha"] if name == "imagedream" else ["no_alpha", "prompt_unused"])
+    v3d.sample_views(request("v3d", prompt="a box", seeds=(3,), images=opaque), context, priors["v3d"])
+    assert context.warned == ["no_alpha", "prompt_unused"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -187,10 +187,19 @@ def test_what_cannot_be_drawn_is_refused_before_a_model_is_opened(name, changes,
     assert caught.value.code == code and caught.value.remedy
 
 
-def test_imagedream_needs_words():
-    with pytest.raises(RequestError) as caught:
-        imagedream.sample_views(request("imagedream", prompt=" "), Quiet())
-    assert caught.value.code == "empty_prompt"
+def test_imagedream_draws_without_words_and_says_that_they_would_help(priors):
+    context = Quiet()
+    imagedream.sample_views(request("imagedream", prompt=" ", seeds=(3,)), context, priors["imagedream"])
+    assert context.warned == ["no_caption"]
+
+
+def test_a_model_whose_noise_ends_in_nothing_but_noise_is_guided_in_clean_latents():
+    config = replace(IMAGEDREAM, prediction="v_prediction", zero_terminal_snr=True)
+    prior = randomise(ImageDreamPrior.random(config, ["a", "box"]), seed=1)
+    source = ImageDreamViews(prior, as_images(np.full((32, 32, 3), 90, np.uint8)), ("a box", ""), True, 4)
+    drawn = last(source, (3, 7))
+    assert source.steps == 20 and torch.isfinite(drawn).all()
+    assert torch.allclose(drawn[1], last(source, (7,))[0], atol=1e-3)
 
 
 @pytest.mark.parametrize(("name", "model"), [("imagedream", "imagedream-pixel"), ("v3d", "v3d")])
@@ -225,7 +234,6 @@ def test_the_store_s_own_copy_is_opened(tmp_path, monkeypatch, priors):
 
 
 def test_the_published_numbers_are_the_defaults():
-    assert (imagedream.STEPS, imagedream.GUIDANCE, imagedream.ELEVATION) == (50, 5.0, 5.0)
     full = v3d.CONFIG
     assert (full.steps, full.guidance, full.frames, v3d.BORDER, v3d.WHITE) == (25, (3.5, 3.5), 18, 0.3, 255)
-    assert replace(full, steps=3).steps == 3 and imagedream.CONFIG.pixel
+    assert replace(full, steps=3).steps == 3 and imagedream_prior.PUBLISHED["pixel"][0].pixel

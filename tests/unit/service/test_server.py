@@ -119,7 +119,7 @@ def test_a_request_for_views_that_cannot_run_is_refused_at_once(client, changes,
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("pipeline", ["imagedream", "v3d"])
+@pytest.mark.parametrize("pipeline", ["v3d"])
 def test_a_pipeline_for_views_alone_says_so_in_the_handshake_and_makes_no_object(client, pipeline):
     offered = {each.name: each for each in client.welcome.pipelines}
     assert offered["mvdream"].makes_objects and not offered[pipeline].makes_objects
