@@ -12,7 +12,7 @@ import time
 
 import bpy
 
-from . import preferences, state
+from . import picture_source, preferences, state
 from .jobs.job import Job
 from .jobs.seed_preview import SeedPreview
 from .properties import settings as scene_settings
@@ -80,6 +80,8 @@ def tick(app: state.App) -> None:
     now = time.monotonic()
     _look_at_access(app)
     app.session.tick(BUDGET / 2)
+    if picture_source.tend(app, now, BUDGET / 4):
+        request_redraw()
     if app.session.waits_for_blender():
         _apply(app, now)
     for job in app.session.take_ended():
@@ -142,10 +144,11 @@ def open_file(app: state.App) -> None:
 
 
 def save_jobs(app: state.App) -> None:
-    """Write the file's jobs into its scene, so that opening it later finds them on the server."""
+    """Write the file's jobs into its scene, so that opening it later finds them on the server; and what is painted."""
     scene = bpy.context.scene
     if scene is None:
         return
+    picture_source.save(scene.dreamlift)
     for job in app.session.book.of_this_file():
         if job.id in app.live:
             job.object_name = app.live.object_name(job.id) or job.object_name
@@ -394,6 +397,10 @@ def _surroundings(app: state.App, fields, now: float) -> Surroundings:
         icons=app.icons.get(running.id, ()) if running else (),
         now=now,
         seed_icons=app.seed_icons,
+        source=fields.source if fields else "",
+        cut=fields.cut_out if fields else True,
+        painting=fields is not None and fields.canvas is not None,
+        picture_icon=app.picture_icon,
     )
 
 

@@ -14,6 +14,7 @@ from . import preferences, pump, state
 from .operators import backend as backend_operators
 from .operators import generate as generate_operators
 from .operators import jobs as job_operators
+from .operators import picture as picture_operators
 from .operators import servers as server_operators
 from .panels import generate as generate_panel
 from .panels import jobs as jobs_panel
@@ -29,6 +30,7 @@ CLASSES = (
     *window_rows.CLASSES,
     *preferences.CLASSES,
     *generate_operators.CLASSES,
+    *picture_operators.CLASSES,
     *job_operators.CLASSES,
     *server_operators.CLASSES,
     *backend_operators.CLASSES,

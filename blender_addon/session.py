@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import zmq
@@ -18,11 +18,13 @@ from .client.connection import Connection, Link
 from .client.servers import ServerList
 from .jobs.book import JobBook
 from .jobs.job import Job
+from .jobs.picture import PicturePrompt
 from .jobs.seed_preview import SeedPreview
 from .protocol import events, messages, view_grid
 from .protocol.conversation import Conversation
 from .protocol.errors import ProtocolError
 from .protocol.states import JobState
+from .protocol.transfers import Upload
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +62,14 @@ class Session:
         self.book = JobBook()
         self.tests: dict[str, ServerTest] = {}
         self.preview: SeedPreview | None = None  # the seeds that the artist looks at
+        self.picture: PicturePrompt | None = None  # what the next object is made from, where that is a picture
         self.refused: tuple[Job, ProtocolError] | None = None  # the newest request the server did not take
         self.changes = 0  # grows with everything a panel could show
         self._client, self._version, self._clock = client, version, clock
         self._context = zmq.Context(io_threads=1)
         self._submits: dict[int, Job] = {}
         self._downloads: dict[int, tuple[str, bytearray]] = {}
+        self._cut_outs: dict[int, PicturePrompt] = {}
         self._results: dict[str, bytes] = {}
         self._waiting: set[tuple[str, str]] = set()
         self._ended: list[Job] = []
@@ -114,7 +118,8 @@ class Session:
             self._refresh(now)
 
     def close(self) -> None:
-        """Say goodbye; afterwards no socket and no libzmq thread is left."""
+        """Say goodbye; afterwards no socket, no file and no libzmq thread is left."""
+        self.use_picture(None)
         for test in self.tests.values():
             test.connection.close()
         self.connection.close()
@@ -122,18 +127,35 @@ class Session:
 
     # -- what the artist does ----------------------------------------------------------------------
 
-    def submit(self, job: Job) -> None:
-        """Send a job; raises ProtocolError where the request could never be accepted."""
-        identity = self.connection.conversation.submit(job.request, watch=True)
+    def submit(self, job: Job, images: Mapping[str, Upload] | None = None) -> None:
+        """Send a job and its pictures; raises ProtocolError where the request could never be accepted."""
+        identity = self.connection.conversation.submit(job.request, images, watch=True)
         self._submits[identity] = job
         self.book.sending(job)
         self.refused = None
         self.changes += 1
 
-    def preview_seeds(self, job: Job) -> None:
+    @property
+    def can_cut_out(self) -> bool:
+        """Whether the server tells a subject from its background before there is a job."""
+        return self.welcome is not None and messages.CutOut.TYPE in self.welcome.features
+
+    def cut_out(self, picture: PicturePrompt) -> None:
+        """Have the picture's subject told from its background; the picture hears the answer."""
+        self._cut_outs[self.connection.conversation.cut_out(*picture.ask())] = picture
+        self.changes += 1
+
+    def use_picture(self, picture: PicturePrompt | None) -> None:
+        """Another picture is to be made an object of, or none."""
+        if self.picture is not None:
+            self.picture.close()
+        self.picture = picture
+        self.changes += 1
+
+    def preview_seeds(self, job: Job, images: Mapping[str, Upload] | None = None) -> None:
         """Have the views of some seeds drawn, in place of those shown before; raises ProtocolError as `submit`."""
         self.drop_preview()
-        self.submit(job)
+        self.submit(job, images)
         self.preview = SeedPreview(job)
 
     def settle_preview(self) -> None:
@@ -221,6 +243,9 @@ class Session:
         self.book.clear()
         self._submits.clear()
         self._downloads.clear()
+        self._cut_outs.clear()
+        if self.picture is not None:
+            self.picture.forget_question()
         self._results.clear()
         self._waiting.clear()
         self._listed = self._refreshed = float("-inf")
@@ -304,6 +329,10 @@ class Session:
             self.book.accepted(job, event.job, answer.state, answer.position)
             if job.discarded:
                 self._discard(job)
+        elif isinstance(answer, messages.Cutout):
+            picture = self._cut_outs.pop(event.id, None)
+            if picture is not None:
+                picture.take(answer)
         elif isinstance(answer, messages.Jobs):
             for job in self.book.merge(answer.jobs, not answer.more, self.servers.in_use):
                 self._follow(job)
@@ -316,6 +345,10 @@ class Session:
                 job.enter(answer.state)
 
     def _take_refusal(self, event: events.Refused) -> None:
+        picture = self._cut_outs.pop(event.id, None)
+        if picture is not None:
+            picture.refuse(event.error)
+            return
         job = self._submits.pop(event.id, None)
         if job is not None:
             self.book.refused(job)

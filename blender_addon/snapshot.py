@@ -14,6 +14,7 @@ from .client.connection import Link
 from .client.servers import THIS_COMPUTER
 from .jobs import choices, words
 from .jobs.job import Job
+from .jobs.picture import FOUND_BY
 from .jobs.seed_preview import SeedPreview
 from .local_backend import BackendState
 from .protocol.messages import Device, Pipeline, Preset, Problem, Setting
@@ -91,6 +92,20 @@ class SeedsView:
 
 
 @dataclass(frozen=True)
+class PictureView:
+    """The picture that the next object is made from."""
+
+    icon: int  # 0 while there is nothing to show
+    line: str  # how its subject was found, or what goes on
+    is_busy: bool
+    can_cut: bool  # this server can
+    is_cut: bool  # and has; the subject can be corrected
+    is_painting: bool
+    problem: Card | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Row:
     """A line of the panel Jobs, and what its menu may offer."""
 
@@ -128,6 +143,10 @@ class Snapshot:
     link_icon: str = "UNLINKED"
     card: Card | None = None  # in place of the whole panel, or above it
     pipelines: tuple[Pipeline, ...] = ()
+    sources: tuple[str, ...] = ()
+    source: str = choices.TEXT
+    picture: PictureView | None = None  # while the source is a picture and there is one
+    needs: str = ""  # what the artist has to do before Generate, beside the words
     can_preview: bool = False
     seeds: SeedsView | None = None
     pipeline: str = ""
@@ -158,6 +177,10 @@ class Surroundings:
         icons: Icon ids of the running job's views.
         seed_icons: Icon ids of the pictures of each seed that is looked at.
         now: Monotonic seconds.
+        source: What the artist chose to make objects from.
+        cut: Whether the picture's subject is to be cut out before the job.
+        painting: Whether its mask is being painted.
+        picture_icon: Icon id of the picture; 0 without one.
     """
 
     online_access: bool
@@ -171,11 +194,18 @@ class Surroundings:
     icons: tuple[int, ...]
     now: float
     seed_icons: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    source: str = choices.TEXT
+    cut: bool = True
+    painting: bool = False
+    picture_icon: int = 0
 
 
 def build(session: Session, around: Surroundings) -> Snapshot:
     """The snapshot of this moment."""
-    offered = choices.text_pipelines(session.welcome.pipelines) if session.welcome else []
+    known = session.welcome.pipelines if session.welcome else ()
+    sources = choices.sources_of(known)
+    source = around.source if around.source in sources else next(iter(sources), choices.TEXT)
+    offered = choices.pipelines_of(source, known)
     pipeline = next((each for each in offered if each.name == around.pipeline), offered[0] if offered else None)
     presets = pipeline.presets if pipeline else ()
     preset = next((each for each in presets if each.name == around.preset), presets[0] if presets else None)
@@ -192,6 +222,10 @@ def build(session: Session, around: Surroundings) -> Snapshot:
         preset=preset.name if preset else "",
         settings=tuple(choices.settings_of(pipeline, preset.name)) if preset else (),
         forecast=_forecast(session, preset) if preset and online else "",
+        sources=sources,
+        source=source,
+        picture=_picture(session, around) if source == choices.IMAGE and session.picture else None,
+        needs=_needs(session, around) if source == choices.IMAGE else "",
         can_generate=online and preset is not None,
         can_preview=online and pipeline is not None and bool(pipeline.view_names),
         seeds=_seeds(session.preview, around, online) if session.preview else None,
@@ -346,6 +380,39 @@ def _seeds(preview: SeedPreview, around: Surroundings, online: bool) -> SeedsVie
         can_use=online,
         problem=problem,
         notes=_notes(job),
+    )
+
+
+def _needs(session: Session, around: Surroundings) -> str:
+    if session.picture is None:
+        return "Choose, paste or drop an image first"
+    if around.painting:
+        return "Press Use Mask first"
+    return session.picture.why_not(around.cut and session.can_cut_out)
+
+
+def _picture(session: Session, around: Surroundings) -> PictureView:
+    picture, can_cut = session.picture, session.can_cut_out
+    reading = picture.source is None and picture.problem is None
+    busy = reading or (around.cut and can_cut and picture.asked)
+    if busy:
+        line = "Reading" if reading else "Cutting out"
+    elif picture.is_cut_out and around.cut:
+        line = FOUND_BY.get(picture.method, "Subject found") if picture.has_subject else "No subject found"
+        line = FOUND_BY["mask"] if picture.mask is not None and picture.has_subject else line
+    else:
+        line = ""
+    newest = picture.remarks[-1] if picture.remarks and around.cut else None
+    unmarked = newest is not None and (picture.mask is None or not picture.has_subject)
+    return PictureView(
+        icon=around.picture_icon,
+        line=line,
+        is_busy=busy,
+        can_cut=can_cut,
+        is_cut=around.cut and picture.is_cut_out,
+        is_painting=around.painting,
+        problem=problem_card(picture.problem) if picture.problem else None,
+        notes=tuple(words.wrap(f"{newest.what} {newest.remedy}")) if unmarked else (),
     )
 
 

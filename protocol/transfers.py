@@ -21,9 +21,10 @@ class Upload:
 
     Args:
         data: The whole blob, 1 byte to 256 MiB.
+        sha256: Of the data, in hex, where the caller knows it already; "" computes it here.
     """
 
-    def __init__(self, data: bytes):
+    def __init__(self, data: bytes, sha256: str = ""):
         if not 1 <= len(data) <= limits.MAX_BLOB_BYTES:
             raise ProtocolError(
                 "frame_too_large",
@@ -31,7 +32,7 @@ class Upload:
                 f"Use one of 1 byte to {limits.MAX_BLOB_BYTES // limits.MIB} MiB.",
             )
         self.data = memoryview(data)
-        self.sha256 = hashlib.sha256(data).hexdigest()
+        self.sha256 = sha256 or hashlib.sha256(data).hexdigest()
 
     def query(self) -> BlobQuery:
         """The question with which an upload starts and resumes."""

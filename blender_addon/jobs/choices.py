@@ -11,10 +11,25 @@ from typing import Any
 
 from ..protocol.messages import Pipeline, Setting
 
+TEXT, IMAGE = "TEXT", "IMAGE"  # what an object is made from
+REFERENCE = "reference"  # the role of the picture it is made from
 
-def text_pipelines(pipelines: Iterable[Pipeline]) -> list[Pipeline]:
-    """Those that make an object from words alone: no picture roles, and not for views only."""
-    return [pipeline for pipeline in pipelines if pipeline.makes_objects and not pipeline.image_roles]
+
+def pipelines_of(source: str, pipelines: Iterable[Pipeline]) -> list[Pipeline]:
+    """Those that make an object from words alone (`TEXT`) or from one picture (`IMAGE`)."""
+    return [pipeline for pipeline in pipelines if pipeline.makes_objects and source in _sources(pipeline)]
+
+
+def sources_of(pipelines: Iterable[Pipeline]) -> tuple[str, ...]:
+    """What objects can be made from on this server, in the panel's order."""
+    able = {source for pipeline in pipelines if pipeline.makes_objects for source in _sources(pipeline)}
+    return tuple(source for source in (TEXT, IMAGE) if source in able)
+
+
+def _sources(pipeline: Pipeline) -> tuple[str, ...]:
+    if not pipeline.image_roles:
+        return (TEXT,)
+    return (IMAGE,) if REFERENCE in pipeline.image_roles else ()
 
 
 def settings_of(pipeline: Pipeline, preset: str) -> list[Setting]:

@@ -8,19 +8,25 @@ from bpy.props import IntProperty, StringProperty
 
 from .. import preferences, pump, state
 from ..jobs import words
+from ..jobs.choices import IMAGE, REFERENCE
 from ..jobs.job import Job
 from ..jobs.seed_preview import SEED_COUNT
 from ..properties import settings as scene_settings
 from ..protocol.errors import ProtocolError
 from ..protocol.messages import JobRequest
-from ..snapshot import Snapshot
+from ..protocol.transfers import Upload
 
 
 def _is_ready(operator, context, is_able: bool, remedy: str) -> bool:
-    """Whether there is a backend for it and a prompt; the tooltip says what is missing."""
+    """Whether there is a backend for it and a prompt or an image; the tooltip says what is missing."""
     if not is_able:
         operator.poll_message_set(remedy)
         return False
+    shown = state.current().snapshot
+    if shown.source == IMAGE:
+        if shown.needs:
+            operator.poll_message_set(shown.needs)
+        return not shown.needs
     if not context.scene.dreamlift.prompt.strip():
         operator.poll_message_set("Describe what you want first")
         return False
@@ -44,22 +50,30 @@ class DREAMLIFT_OT_generate(bpy.types.Operator):
         """Send the request; the object appears with its first geometry."""
         app, fields = state.current(), context.scene.dreamlift
         settings = scene_settings.values(fields, app.snapshot.settings, app.snapshot.preset)
-        described = _described(app.snapshot, fields)
-        return _make(self, context, replace(described, seed=scene_settings.next_seed(fields), settings=settings))
+        described, images = _described(app, fields)
+        request = replace(described, seed=scene_settings.next_seed(fields), settings=settings)
+        return _make(self, context, request, images)
 
 
-def _described(shown: Snapshot, fields) -> JobRequest:
-    """What the panel says, without a seed and without settings."""
-    return JobRequest(
+def _described(app: state.App, fields) -> tuple[JobRequest, dict[str, Upload]]:
+    """What the panel says, without a seed and without settings, and the pictures that go with it."""
+    shown, picture, images = app.snapshot, app.session.picture, {}
+    name = words.object_name(fields.prompt)
+    if shown.source == IMAGE:
+        images[REFERENCE] = picture.upload(fields.cut_out and app.session.can_cut_out)
+        name = name if fields.prompt.strip() else words.object_name(picture.name)
+    request = JobRequest(
         pipeline=shown.pipeline,
         preset=shown.preset,
         prompt=fields.prompt.strip(),
         negative_prompt=fields.negative_prompt.strip(),
-        name=words.object_name(fields.prompt),
+        images={role: upload.sha256 for role, upload in images.items()},
+        name=name,
     )
+    return request, images
 
 
-def _make(operator, context, request: JobRequest) -> set[str]:
+def _make(operator, context, request: JobRequest, images: dict[str, Upload] | None = None) -> set[str]:
     """Send a request for an object at the 3D cursor; gives what the operator returns."""
     app, scene = state.current(), context.scene
     job = Job(
@@ -73,7 +87,7 @@ def _make(operator, context, request: JobRequest) -> set[str]:
         scene_uid=scene.session_uid,
     )
     try:
-        app.session.submit(job)
+        app.session.submit(job, images)
     except ProtocolError as error:
         operator.report({"ERROR"}, f"{error.what} {error.remedy}")
         return {"CANCELLED"}
@@ -101,9 +115,10 @@ class DREAMLIFT_OT_preview_seeds(bpy.types.Operator):
         """Send the request; the pictures appear in the panel and get clearer."""
         app, fields = state.current(), context.scene.dreamlift
         seeds = scene_settings.preview_seeds(fields, SEED_COUNT)
-        request = replace(_described(app.snapshot, fields), goal="views", seeds=seeds, seed=seeds[0])
+        described, images = _described(app, fields)
+        request = replace(described, goal="views", seeds=seeds, seed=seeds[0])
         try:
-            app.session.preview_seeds(Job("", request.name, request, app.session.servers.in_use))
+            app.session.preview_seeds(Job("", request.name, request, app.session.servers.in_use), images)
         except ProtocolError as error:
             self.report({"ERROR"}, f"{error.what} {error.remedy}")
             return {"CANCELLED"}

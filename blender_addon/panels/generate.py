@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Panel Generate: prompt, preset, forecast, the button, and the server's settings under Options."""
+"""Panel Generate: source, prompt, preset, forecast, the button, and the server's settings under Options."""
 
 import bpy
 
 from .. import state
+from ..jobs.choices import IMAGE
 from ..properties.settings import FIELDS, SIZE_KEY
 from ..snapshot import SeedsView, Snapshot
+from .picture import draw_picture, draw_sources
 from .shared import SidebarPanel, draw_card, draw_notes
 
 SEED_SCALE = 2.9  # of a seed's picture; four fit the box at the default width
@@ -40,10 +42,15 @@ class DREAMLIFT_PT_generate(SidebarPanel, bpy.types.Panel):
             draw_card(layout, shown.card)
         if not shown.presets:
             return
+        draw_sources(layout, fields, shown)
+        if shown.source == IMAGE:
+            draw_picture(layout, fields, shown)
+        words = "Describe it (optional)" if shown.source == IMAGE else "Describe what you want"
         if hasattr(layout, "textbox"):  # from Blender 5.2 on
-            layout.textbox(fields, "prompt", initial_visible_lines=3, placeholder="Describe what you want")
+            lines = 2 if shown.source == IMAGE else 3
+            layout.textbox(fields, "prompt", initial_visible_lines=lines, placeholder=words)
         else:
-            layout.prop(fields, "prompt", text="", placeholder="Describe what you want")
+            layout.prop(fields, "prompt", text="", placeholder=words)
         _draw_choices(layout, shown)
         if shown.forecast:
             row = layout.row()

@@ -14,11 +14,13 @@ from bpy.props import (
     EnumProperty,
     FloatProperty,
     IntProperty,
+    PointerProperty,
     StringProperty,
 )
 
 from ..jobs import choices
 from ..protocol.messages import Setting
+from ..scene import pictures
 
 SIZE_KEY = "size_m"  # the panel has a field of its own for it
 FIELDS = {"int": "whole", "float": "real", "bool": "switch", "choice": "option", "text": "words"}
@@ -53,9 +55,50 @@ class DREAMLIFT_PG_setting(bpy.types.PropertyGroup):
     words: StringProperty()
 
 
+def _make_usable(fields, _context) -> None:
+    """An image was picked from the list: one that Blender made or changed is encoded now, not in a tick."""
+    if fields.picture is None:
+        pictures.forget_marks(fields)
+        return
+    usable = pictures.usable(fields.picture)
+    if usable != fields.picture:
+        fields.picture = usable  # comes here again, and changes nothing then
+
+
 class DREAMLIFT_PG_scene(bpy.types.PropertyGroup):
     """The panel's fields; saved with the scene."""
 
+    source: EnumProperty(
+        name="Source",
+        description="What the object is made from",
+        items=[
+            (choices.TEXT, "Text", "Make it from words", "FONT_DATA", 0),
+            (choices.IMAGE, "Image", "Make it from an image of one thing", "IMAGE_DATA", 1),
+        ],
+    )
+    picture: PointerProperty(
+        type=bpy.types.Image,
+        name="Image",
+        description="An image of one thing, seen from its front",
+        poll=lambda _fields, image: pictures.can_be_used(image),
+        update=_make_usable,
+    )
+    cut_out: BoolProperty(
+        name="Cut Out Subject",
+        description="Show what is told from the background, and let you correct it, before the job starts. "
+        "Off: the backend does that alone when the job starts",
+        default=True,
+    )
+    threshold: FloatProperty(
+        name="Threshold",
+        description="How sure the backend must be that something belongs to the subject: higher cuts away more",
+        default=0.5,
+        min=0.05,
+        max=0.95,
+        subtype="FACTOR",
+    )
+    mask: PointerProperty(type=bpy.types.Image, options={"HIDDEN"})
+    canvas: PointerProperty(type=bpy.types.Image, options={"HIDDEN"})
     prompt: StringProperty(name="Prompt", description="What you want, such as: a red mushroom", maxlen=2000)
     negative_prompt: StringProperty(name="Avoid", description="What the object should not be or have", maxlen=2000)
     pipeline: StringProperty(options={"HIDDEN"})

@@ -23,11 +23,13 @@ from in_blender import (  # noqa: E402
     NAME,
     Said,
     app,
+    cut_out_picture,
     install,
     live_object,
     newest_job,
     other_threads,
     part,
+    picture_file,
     running,
     shown,
     triangles,
@@ -108,6 +110,16 @@ def no_preview_on_the_server():
     return not [job for job in app().session.book if job.is_preview]
 
 
+def drop(path):
+    """Drop an image file as Blender does; returns the picture once its subject is known."""
+    folder, name = os.path.split(path)
+    assert bpy.ops.dreamlift.drop_image(directory=folder + os.sep, files=[{"name": name}]) == {"FINISHED"}
+    wait(lambda: app().session.picture is not None and app().session.picture.name == name, what="the reading")
+    wait(cut_out_picture, what="the cut-out")
+    wait(lambda: not app().snapshot.needs and app().snapshot.picture.is_cut, what="the panel's word of it")
+    return app().session.picture
+
+
 # -- scenarios -------------------------------------------------------------------------------------
 
 
@@ -117,13 +129,15 @@ def it_enables_and_disables_twice_without_a_trace():
     lists = ("undo_post", "redo_post", "load_pre", "load_post", "save_pre")
 
     def ours():
+        file_handlers = [each for each in bpy.types.FileHandler.__subclasses__() if NAME in each.__module__]
+        drops = [each.bl_idname for each in file_handlers if each.is_registered]
         handlers = [
             f for name in lists for f in getattr(bpy.app.handlers, name) if NAME in getattr(f, "__module__", "")
         ]
         classes = [name for name in dir(bpy.types) if "dreamlift" in name.lower()]
         owners = [owner for owner in (bpy.types.Scene, bpy.types.WindowManager) if hasattr(owner, "dreamlift")]
         timers = [bpy.app.timers.is_registered(part("pump").timer)]
-        return handlers, classes, owners, timers
+        return handlers, classes + drops, owners, timers
 
     for _ in range(2):
         handlers, _, owners, timers = ours()
@@ -428,6 +442,145 @@ def a_preview_that_fails_says_so_in_its_box():
     wait(no_preview_on_the_server, 15, "the end on the server")
 
 
+def an_image_is_dropped_cut_out_and_becomes_an_object(folder):
+    fresh_file()
+    fields = bpy.context.scene.dreamlift
+    assert app().snapshot.sources == ("TEXT", "IMAGE"), app().snapshot.sources
+    assert not bpy.ops.dreamlift.generate.poll(), "neither words nor an image"
+    picture = drop(picture_file(folder / "yellow ball é.png"))
+    assert fields.source == "IMAGE" and app().snapshot.pipeline == "imagedream"
+    assert picture.size == (320, 320) and picture.method and app().snapshot.picture.line, picture.method
+    shown = picture.shown()
+    assert shown.shape == (160, 160, 3) and tuple(shown[55, 80]) != tuple(shown[2, 2])
+    assert app().snapshot.picture.icon == app().picture_icon != 0
+    fields.prompt = ""
+    job = generate("")
+    assert job.name == "Yellow ball é" and set(job.request.images) == {"reference"}
+    wait(lambda: grown(job), what="the first mesh")
+    colour = live_object(job).data.attributes["Col"].data[0].color
+    assert colour[0] > 1.5 * colour[2], "the cap has the ball's colour"
+    wait(lambda: job.committed, what="the commit")
+
+
+def a_picture_of_another_kind_is_encoded_by_blender_and_a_broken_one_says_so(folder):
+    fresh_file()
+    fields = bpy.context.scene.dreamlift
+    made = bpy.data.images.new("Painted", 1500, 30)
+    made.pixels.foreach_set([0.5] * (1500 * 30 * 4))
+    fields.source, fields.picture = "IMAGE", made
+    assert fields.picture != made and fields.picture.packed_file and tuple(fields.picture.size) == (1024, 20)
+    assert tuple(made.size) == (1500, 30), "the artist's image stays as it is"
+    broken = folder / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    bpy.ops.dreamlift.drop_image(filepath=str(broken))
+    wait(lambda: app().snapshot.picture and app().snapshot.picture.problem, what="the refusal")
+    assert app().snapshot.needs and not bpy.ops.dreamlift.generate.poll()
+    broken.unlink()
+    try:
+        bpy.ops.dreamlift.drop_image(filepath=str(broken))
+    except RuntimeError as error:
+        assert "is not a file" in str(error)
+    else:
+        raise AssertionError("a file that is gone was taken")
+
+
+def the_mask_is_painted_and_used_and_survives_saving(folder):
+    fresh_file()
+    fields = bpy.context.scene.dreamlift
+    picture = drop(picture_file(folder / "marked.png"))
+    before = picture._cut[..., 3].copy()
+    assert bpy.ops.dreamlift.edit_mask() == {"FINISHED"}
+    wait(lambda: app().snapshot.needs == "Press Use Mask first", what="the panel's word of it")
+    canvas = fields.canvas
+    pixels = [1.0] * (320 * 320 * 4)
+    canvas.pixels.foreach_get(pixels)
+    for y in range(20):  # Blender's first row is the bottom
+        for x in range(40):
+            pixels[(y * 320 + x) * 4 : (y * 320 + x) * 4 + 3] = (1, 1, 1)
+    for y in range(150, 170):
+        for x in range(150, 170):
+            pixels[(y * 320 + x) * 4 : (y * 320 + x) * 4 + 3] = (0, 0, 0)
+    canvas.pixels.foreach_set(pixels)
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "painting.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(folder / "painting.blend"))
+    fields = bpy.context.scene.dreamlift
+    wait(cut_out_picture, what="the cut-out after loading")
+    assert bpy.ops.dreamlift.use_mask() == {"FINISHED"} and fields.canvas is None and fields.mask is not None
+    picture = app().session.picture
+    wait(lambda: picture.mask is not None, what="the mask")
+    after = picture._cut[..., 3]
+    assert (after[-20:, :40] == 255).all() and (after[150:170, 150:170] == 0).all(), "kept and dropped as painted"
+    untouched = after.copy()
+    untouched[-20:, :40], untouched[150:170, 150:170] = before[-20:, :40], before[150:170, 150:170]
+    assert (untouched != before).mean() < 0.002, "nothing else changed"
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "painting.blend"))
+    fresh_file()
+    wait(lambda: app().session.picture is None, what="the other file's panel")
+    bpy.ops.wm.open_mainfile(filepath=str(folder / "painting.blend"))
+    wait(lambda: app().session.picture and app().session.picture.mask is not None, what="the mask after loading")
+    assert (app().session.picture._cut[..., 3] == after).all()
+    bpy.ops.dreamlift.drop_mask()
+    wait(lambda: app().session.picture.mask is None and (app().session.picture._cut[..., 3] == before).all())
+
+
+def the_threshold_asks_the_backend_again(folder):
+    fresh_file()
+    picture = drop(picture_file(folder / "threshold.png"))
+    asked = []
+    session = app().session
+    cut_out, session.cut_out = session.cut_out, lambda each: (asked.append(each._wanted), cut_out(each))
+    try:
+        for value in (0.6, 0.7, 0.8):
+            bpy.context.scene.dreamlift.threshold = value
+            part("pump").tick(app())
+        wait(lambda: asked and not picture.asked, what="the answer")
+    finally:
+        session.cut_out = cut_out
+    assert len(asked) == 1 and abs(asked[0] - 0.8) < 1e-6, asked
+
+
+def without_cutting_out_the_file_itself_is_sent(folder):
+    import hashlib
+
+    fresh_file()
+    path = picture_file(folder / "as it is.png")
+    fields = bpy.context.scene.dreamlift
+    fields.cut_out = False
+    bpy.context.window_manager.clipboard = f"file://{path.replace(' ', '%20')}"
+    if bpy.context.window_manager.clipboard:
+        assert bpy.ops.dreamlift.paste_image() == {"FINISHED"}
+    else:  # a Blender without a window has no clipboard
+        bpy.ops.dreamlift.choose_image(filepath=path)
+    wait(lambda: app().session.picture and app().session.picture.source and not app().snapshot.needs, what="reading")
+    job = generate("a ball in 2 s")
+    data = Path(path).read_bytes()
+    assert job.request.images == {"reference": hashlib.sha256(data).hexdigest()}
+    wait(lambda: job.committed, what="the commit")
+
+
+def a_tick_with_a_large_picture_stays_short(folder):
+    import numpy as np
+
+    fresh_file()
+    noise = np.random.default_rng(0).integers(0, 256, (1024, 1024, 4), np.uint8)
+    noise[..., 3] = 255
+    noise[:100] = 0
+    path = folder / "large.png"
+    path.write_bytes(part("jobs.png").PngEncoder(noise).result()[0])
+    pump = part("pump")
+    bpy.ops.dreamlift.drop_image(filepath=str(path))
+    slowest, until = 0.0, time.monotonic() + 60
+    while time.monotonic() < until and not (cut_out_picture() and cut_out_picture()._upload):
+        began = time.thread_time()
+        pump.tick(app())
+        slowest = max(slowest, time.thread_time() - began)
+        time.sleep(0.01)
+    assert cut_out_picture()._upload, "it was cut out and encoded"
+    print(f"slowest tick {slowest * 1000:.1f} ms", flush=True)
+    bpy.context.scene.dreamlift.source = "TEXT"
+    wait(lambda: app().session.picture is None, what="the panel without it")
+
+
 def a_tick_that_fails_is_logged_and_the_next_one_goes_on():
     fresh_file()
     session, app().session = app().session, None  # as a bug could leave it
@@ -447,7 +600,7 @@ def nothing_was_warned_about():
 
 
 HELPERS = {free_the_worker, wait, online, fresh_file, generate, grown, end}
-HELPERS |= {preview_seeds, all_shown, no_preview_on_the_server}
+HELPERS |= {preview_seeds, all_shown, no_preview_on_the_server, drop}
 SCENARIOS = [
     each
     for each in list(globals().values())

@@ -4,12 +4,15 @@
     python tests/fakes/growing.py worker                   what the service starts
 
 The prompt steers it: "in 20 s" sets the time, "of 5000 triangles" the size, "that fails" ends it with an error that
-suggests a setting. Everything else on the way (service, worker process, wire, GLB) is the real thing.
+suggests a setting. Of a job from a picture the cap and the stem have the mean colours of the picture's upper and lower
+half, so that whoever looks sees that it came. Everything else on the way (service, worker process, wire, GLB, cutting a
+picture out) is the real thing.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
 import time
@@ -76,6 +79,7 @@ class GrowingPipeline:
                 "out_of_memory", "The texture does not fit.", "Use a smaller one.", {"texture_size": 512}
             )
         started, steps = time.monotonic(), self._steps(request)
+        paint = paint_of(request)
         triangles = int((re.search(r"of (\d+) triangles", request.prompt) or [0, 4000])[1])
         state = context.restore() or {}
         for step in range(int(state.get("step", 0)), steps):
@@ -89,7 +93,7 @@ class GrowingPipeline:
             left = (steps - step) * STEP_SECONDS
             context.progress(Progress("shape", 0, 2, step, steps, left))
             if step % PREVIEW_STEPS == 0:
-                context.publish(preview(grown, triangles))
+                context.publish(preview(grown, triangles, paint))
                 context.publish(views(grown))
             time.sleep(STEP_SECONDS)
         context.progress(Progress("asset", 1, 2, 0, 1, 0.5))
@@ -114,16 +118,33 @@ class GrowingPipeline:
         return SeedViews(images, SIDES, request.seeds, provenance(request, time.monotonic() - started))
 
 
-def preview(grown: float, triangles: int = 4000) -> MeshPreview:
+def paint_of(request: Request) -> np.ndarray:
+    """(2, 3) colours in [0, 1] of cap and stem: the picture's upper and lower half where there is one."""
+    if "reference" not in request.images:
+        return np.stack([RED, CREAM])
+    from PIL import Image
+
+    pixels = np.asarray(Image.open(io.BytesIO(request.images["reference"])).convert("RGBA")) / 255
+    rows = np.flatnonzero(pixels[..., 3].any(1))
+    if not len(rows):
+        raise RequestError("no_subject", "The picture is wholly transparent.", "Mark the subject.")
+    middle = (rows[0] + rows[-1] + 1) // 2
+    halves = pixels[rows[0] : middle], pixels[middle : rows[-1] + 1]
+    return np.stack([(half[..., :3] * half[..., 3:]).sum((0, 1)) / half[..., 3].sum() for half in halves])
+
+
+def preview(grown: float, triangles: int = 4000, paint: np.ndarray | None = None) -> MeshPreview:
     """The object at one moment. `grown` is 0 to 1; the number of triangles changes with it, as a real one's does."""
     from dreamlift.assets.edges import edges_of
 
-    vertices, faces, colors = revolved(grown, int(triangles * (0.8 + 0.2 * grown)))
+    vertices, faces, colors = revolved(grown, int(triangles * (0.8 + 0.2 * grown)), paint)
     edges, corners = edges_of(faces)
     return MeshPreview(vertices, faces, edges, corners, colors)
 
 
-def revolved(grown: float, triangles: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def revolved(
+    grown: float, triangles: int, paint: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(V, 3) vertices, (F, 3) faces and (V, 4) colours of an outline turned about z, between ball and mushroom."""
     segments = max(8, int(np.sqrt(triangles)))
     rings = max(4, triangles // (2 * segments))
@@ -153,7 +174,8 @@ def revolved(grown: float, triangles: int) -> tuple[np.ndarray, np.ndarray, np.n
     faces = np.concatenate([top, sides.transpose(0, 2, 3, 1).reshape(-1, 3), bottom]).astype(np.int32)
     share = np.concatenate([[0], np.repeat(along[1:-1], segments), [1]])[:, None]
     colors = np.ones((len(vertices), 4), np.float32)
-    colors[:, :3] = np.where(share < 0.55, RED, CREAM)
+    cap, stem = (RED, CREAM) if paint is None else paint
+    colors[:, :3] = np.where(share < 0.55, cap, stem)
     return vertices, faces, colors
 
 
@@ -187,18 +209,19 @@ def seed_pictures(seeds: tuple[int, ...], clear: float) -> np.ndarray:
 
 def asset(request: Request, seconds: float) -> Asset:
     """The finished mushroom."""
-    vertices, faces, colors = revolved(1.0, 3000)
+    vertices, faces, _ = revolved(1.0, 3000)
+    cap, stem = (np.clip(paint_of(request), 0, 1) * 255).astype(np.uint8)
     size = float(request.settings.get("size_m", 1.0))
     low, high = vertices.min(0), vertices.max(0)
     vertices = (vertices - [*(low + high)[:2] / 2, low[2]]) * (size / (high - low).max())
-    red = colors[faces][:, :, 0].mean(1) < 0.8
+    red = revolved(1.0, 3000)[2][faces][:, :, 0].mean(1) < 0.8
     uvs = np.where(
         red[:, None, None],
         np.array([[0.1, 0.6], [0.4, 0.6], [0.1, 0.9]]),
         np.array([[0.6, 0.6], [0.9, 0.6], [0.6, 0.9]]),
     )
     texture = np.zeros((64, 64, 3), np.uint8)
-    texture[:, :32], texture[:, 32:] = (RED * 255).astype(np.uint8), (CREAM * 255).astype(np.uint8)
+    texture[:, :32], texture[:, 32:] = cap, stem
     about = provenance(request, seconds)
     return Asset(vertices.astype(np.float32), faces, uvs.astype(np.float32), texture, about)
 

@@ -19,7 +19,7 @@ def test_only_pipelines_that_make_objects_and_need_no_picture_are_offered():
     bare = {"label": "I", "presets": (Preset(name="a", label="A"),), "settings": ()}
     image = Pipeline(name="image", image_roles=("reference",), **bare)
     views = Pipeline(name="views", view_names=("front",), makes_objects=False, **bare)
-    assert choices.text_pipelines([views, image, PIPELINE]) == [PIPELINE]
+    assert choices.pipelines_of(choices.TEXT, [views, image, PIPELINE]) == [PIPELINE]
     assert Pipeline.from_body({"name": "old", "label": "x", "presets": [], "settings": []}).makes_objects
 
 

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The scene's image on its way to a request: read, cut out, marked, encoded, a step of each in every tick of the pump.
+
+Knows the scene's fields and the session. What is done to the pixels is jobs/picture.py's, what Blender does with images
+is scene/pictures.py's.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import bpy
+
+from .jobs.choices import IMAGE
+from .jobs.picture import PicturePrompt
+from .protocol.messages import Problem
+from .scene import pictures
+from .state import App
+
+log = logging.getLogger(__name__)
+
+SHOWN = "picture"  # where it lies among the thumbnails
+
+
+def tend(app: App, now: float, budget: float) -> bool:
+    """One step; whether panels show something else now.
+
+    Args:
+        app: The running instance.
+        now: Monotonic seconds.
+        budget: Seconds to read and encode; what the artist marked is taken besides, once.
+    """
+    scene = bpy.context.scene
+    fields = scene.dreamlift if scene else None
+    image = fields.picture if fields is not None and fields.source == IMAGE else None
+    if image is None:
+        if app.session.picture is None:
+            return False
+        app.session.use_picture(None)
+        return True
+    key, picture = pictures.identity(image), app.session.picture
+    if picture is None or picture.key != key:
+        app.session.use_picture(_opened(key, image))
+        app.picture_icon = pictures.icon(image)
+        return True
+    was_read = picture.source is not None
+    picture.step(time.perf_counter() + budget)
+    wanted = app.snapshot.online and app.session.can_cut_out and fields.cut_out and fields.canvas is None
+    if wanted and picture.want(fields.threshold, now):
+        app.session.cut_out(picture)
+    if picture.is_cut_out and not picture.asked:
+        _take_mask(picture, fields.mask)
+    changed = picture.fresh or was_read != (picture.source is not None)
+    if picture.fresh:
+        picture.fresh = False
+        shown = picture.shown()
+        if shown is not None:
+            app.picture_icon = app.thumbnails.show(SHOWN, shown)
+    return changed
+
+
+def save(fields) -> None:
+    """Before the file is saved: strokes on the canvas go into it."""
+    pictures.keep_canvas(fields)
+
+
+def _opened(key: str, image: bpy.types.Image) -> PicturePrompt:
+    try:
+        return PicturePrompt(key, image.name, pictures.open_file(image))
+    except pictures.PictureError as error:
+        log.info("%s", error)
+        problem = Problem(code="bad_image", what=str(error)[:1000], remedy="Choose another image.")
+        return PicturePrompt(key, image.name, None, problem)
+
+
+def _take_mask(picture: PicturePrompt, image: bpy.types.Image | None) -> None:
+    """Read the mask's pixels, only where it is another one than before."""
+    key = (pictures.identity(image) if image is not None else "", picture.size)
+    if picture.mask_key != key:
+        picture.mask_key = key
+        picture.apply_mask(pictures.read_mask(image, *picture.size))
