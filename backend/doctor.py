@@ -226,21 +226,20 @@ def check_weights(folder: Path = MINI_FOLDER) -> Iterator[Finding]:
     """The embedded models: every file that its SHA256SUMS names is there and whole.
 
     Args:
-        folder: Holds one folder for each model.
+        folder: Holds one folder for each model, or folders of such folders.
     """
-    models = sorted(path.parent for path in folder.glob("*/config.json"))
+    models = sorted(path.parent for path in folder.rglob("config.json"))
     if not models:
         what = f"No embedded model in {folder}."
         yield Finding("weights", "problem", what, "Reinstall Dreamlift: pip install --force-reinstall --no-deps .")
     for model in models:
-        bad = [name for name, expected in _sums(model) if _sha256(model / name) != expected]
+        name = "-".join(model.relative_to(folder).parts)
+        bad = [file for file, expected in _sums(model) if _sha256(model / file) != expected]
         if bad:
-            what = f"mini-{model.name} is damaged: {', '.join(bad)}."
-            yield Finding(
-                f"weights {model.name}", "problem", what, "Reinstall: pip install --force-reinstall --no-deps ."
-            )
+            what = f"mini-{name} is damaged: {', '.join(bad)}."
+            yield Finding(f"weights {name}", "problem", what, "Reinstall: pip install --force-reinstall --no-deps .")
         else:
-            yield Finding(f"weights {model.name}", "ok", f"mini-{model.name}, hashes verified")
+            yield Finding(f"weights {name}", "ok", f"mini-{name}, hashes verified")
 
 
 def _sums(model: Path) -> list[tuple[str, str]]:
