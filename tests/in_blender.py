@@ -101,4 +101,4 @@ def picture_file(path, side=320):
 def cut_out_picture():
     """The picture of the panel once its subject was found; None before."""
     picture = app().session.picture
-    return picture if picture is not None and picture.has_subject and not picture.asked else None
+    return picture if picture is not None and picture.is_cut_out and not picture.asked else None

@@ -80,8 +80,13 @@ class PicturePrompt:
         return (0, 0) if self._found is None else self._found.shape[1::-1]
 
     def shown(self) -> np.ndarray | None:
-        """(h, w, 3) uint8: the subject on a chequered ground, at most `SHOWN_SIDE` a side; None while there is none."""
-        return None if self._cut is None else _on_ground(_smaller(self._cut, SHOWN_SIDE))
+        """(h, w, 3) uint8, at most `SHOWN_SIDE` a side: the subject on a chequered ground; None before the answer.
+
+        Without a subject it is the whole picture, dimmed.
+        """
+        if self._cut is None:
+            return None
+        return _on_ground(_smaller(self._cut, SHOWN_SIDE)) if self.has_subject else _smaller(self.canvas(), SHOWN_SIDE)
 
     def why_not(self, cut: bool) -> str:
         """Why it cannot be sent at the moment, in a sentence for a tooltip; "" where it can."""

@@ -2,6 +2,7 @@
 """Generate, the preview of seeds, and the choices beside it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import bpy
 from bpy.props import IntProperty, StringProperty
@@ -61,7 +62,7 @@ def _described(app: state.App, fields) -> tuple[JobRequest, dict[str, Upload]]:
     name = words.object_name(fields.prompt)
     if shown.source == IMAGE:
         images[REFERENCE] = picture.upload(fields.cut_out and app.session.can_cut_out)
-        name = name if fields.prompt.strip() else words.object_name(picture.name)
+        name = name if fields.prompt.strip() else words.object_name(Path(picture.name).stem)
     request = JobRequest(
         pipeline=shown.pipeline,
         preset=shown.preset,

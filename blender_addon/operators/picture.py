@@ -261,6 +261,7 @@ def _show_canvas(context, image: bpy.types.Image) -> None:
     area.ui_type = "IMAGE_EDITOR"
     space = area.spaces.active
     space.image, space.ui_mode = image, "PAINT"
+    space.overlay.show_overlays = False  # the UVs of the selected object would lie over it
 
 
 def _close(context) -> set[str]:

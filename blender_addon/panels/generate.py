@@ -11,7 +11,7 @@ from .picture import draw_picture, draw_sources
 from .shared import SidebarPanel, draw_card, draw_notes
 
 SEED_SCALE = 2.9  # of a seed's picture; four fit the box at the default width
-MOST_BUTTONS = 3  # beside each other at the default width; more go into a menu
+MOST_BUTTONS, MOST_LETTERS = 3, 24  # beside each other at the default width; more go into a menu
 
 
 class DREAMLIFT_PT_generate(SidebarPanel, bpy.types.Panel):
@@ -75,7 +75,7 @@ def _draw_choices(layout, shown: Snapshot) -> None:
         for pipeline in shown.pipelines:
             choose = row.operator("dreamlift.choose", text=pipeline.label, depress=pipeline.name == shown.pipeline)
             choose.pipeline, choose.preset, choose.help = pipeline.name, pipeline.presets[0].name, pipeline.help
-    if len(shown.presets) > MOST_BUTTONS:
+    if len(shown.presets) > MOST_BUTTONS or sum(len(preset.label) for preset in shown.presets) > MOST_LETTERS:
         label = next(preset.label for preset in shown.presets if preset.name == shown.preset)
         layout.menu("DREAMLIFT_MT_presets", text=label, icon="PRESET")
     elif len(shown.presets) > 1:

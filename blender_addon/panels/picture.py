@@ -53,7 +53,7 @@ def _draw_subject(layout, fields, view: PictureView) -> None:
         body.template_icon(icon_value=view.icon, scale=SUBJECT_SCALE)
     draw_notes(body, view.notes)
     if view.is_painting:
-        draw_notes(body, ("White: subject. Black: not.",))
+        draw_notes(body, ("White is subject, black is not.", "X swaps the two."))
         row = body.row(align=True)
         row.operator("dreamlift.use_mask", icon="CHECKMARK")
         row.operator("dreamlift.drop_mask", text="", icon="X")

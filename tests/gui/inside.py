@@ -20,11 +20,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from in_blender import (  # noqa: E402
     Said,
     app,
+    cut_out_picture,
     install,
     live_object,
     newest_job,
     other_threads,
     part,
+    picture_file,
     running,
     shown,
     triangles,
@@ -170,6 +172,56 @@ def an_object_grows_where_the_cursor_is():
     assert bpy.context.view_layer.objects.active == active and cube.select_get() == selected
     yield from until(lambda: job.committed, 90, "the commit")
     yield from shot("finished")
+
+
+def middle_of(region):
+    """Where the mouse has to go for it: the screen's rows count from the top."""
+    height = round(window().height)
+    return {"x": region.x + region.width // 2, "y": height - (region.y + region.height // 2)}
+
+
+def an_image_is_dropped_on_the_viewport_and_grows_into_an_object():
+    yield from fresh_file()
+    fields = bpy.context.scene.dreamlift
+    path = picture_file(FOLDER / "yellow ball.png")
+    yield from ask(do="drop", path=path, **middle_of(view3d()["region"]))
+    yield from shot("image_dropped")
+    yield from ask(do="press", key="Return")  # of Blender's menu: what is to be done with this file
+    yield from until(lambda: fields.picture is not None, what="the drop")
+    yield from until(cut_out_picture, what="the cut-out")
+    yield from shot("image_cut_out")
+    assert press(bpy.ops.dreamlift.edit_mask) == {"FINISHED"}
+    yield from shot("image_mask")
+    yield from paint()
+    yield from shot("image_painted")
+    before = app().session.picture._cut[..., 3].copy()
+    assert press(bpy.ops.dreamlift.use_mask) == {"FINISHED"}
+    picture = app().session.picture
+    yield from until(lambda: picture.mask is not None and not app().snapshot.needs, what="the mask")
+    assert (picture._cut[..., 3] != before).any(), "the stroke counts"
+    assert len(bpy.context.window_manager.windows) == 1, "the window for painting is gone"
+    yield from shot("image_masked")
+    job = yield from generate("")
+    assert job.name == "Yellow ball", job.name
+    yield from first_mesh(job)
+    yield from growth(job)
+    yield from until(lambda: running("icons"), what="the views")
+    yield from shot("image_growing")
+    yield from until(lambda: job.committed, 90, "the commit")
+    yield from shot("image_finished")
+
+
+def paint():
+    """A black stroke with the mouse, as Blender's brush starts, and after its key X a white one."""
+    painting = bpy.context.window_manager.windows[-1]
+    area = painting.screen.areas[0]
+    region = next(each for each in area.regions if each.type == "WINDOW")
+    left, top = painting.x + region.x, 900 - painting.y - region.y - region.height
+    x, y = left + region.width // 2, top + region.height // 2
+    yield from ask(do="stroke", points=[(x - 150 + 4 * k, y - 150) for k in range(20)])
+    yield from ask(do="press", key="x")
+    yield from ask(do="stroke", points=[(x, y - 30 + 4 * k) for k in range(30)])
+    yield from pause(0.5)
 
 
 def seeds_are_looked_at_undo_leaves_them_and_one_starts_the_job():
@@ -386,6 +438,7 @@ SCENARIOS = (
     the_backend_starts_with_one_button,
     it_can_be_stopped_again,
     an_object_grows_where_the_cursor_is,
+    an_image_is_dropped_on_the_viewport_and_grows_into_an_object,
     seeds_are_looked_at_undo_leaves_them_and_one_starts_the_job,
     one_undo_step_takes_the_result_back_and_one_brings_it_again,
     undo_while_it_streams_keeps_the_geometry,

@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 GROWING = ROOT / "tests" / "fakes" / "growing.py"
-DISPLAY = ":78"
+DISPLAY = os.environ.get("DREAMLIFT_TEST_DISPLAY", ":78")
 SECONDS = 900
 
 sys.path.insert(0, str(ROOT))
@@ -69,6 +69,7 @@ class Outside:
     def __init__(self, folder: Path, home: Path, shot: list[str]):
         self.folder, self.home, self.shot = folder, home, shot
         self.server: subprocess.Popen | None = None
+        self._desktop = None
         self.shots = Path(os.environ.get("DREAMLIFT_SHOTS") or folder)
         self.shots.mkdir(parents=True, exist_ok=True)
 
@@ -79,12 +80,28 @@ class Outside:
         wish = json.loads(path.read_text())
         if wish["do"] == "shot":
             subprocess.run([*self.shot, str(self.shots / f"{wish['name']}.png")], check=True, env=display())
+        elif wish["do"] == "drop":
+            self.desktop().drop(Path(wish["path"]), wish["x"], wish["y"])
+        elif wish["do"] == "click":
+            self.desktop().click(wish["x"], wish["y"])
+        elif wish["do"] == "press":
+            self.desktop().press(wish["key"])
+        elif wish["do"] == "stroke":
+            self.desktop().stroke([tuple(point) for point in wish["points"]])
         elif wish["do"] == "start server":
             self.start()
         elif wish["do"] == "kill server":
             os.killpg(self.server.pid, signal.SIGKILL)
             self.server.wait()
         path.unlink()
+
+    def desktop(self):
+        """The mouse and the file manager; made on first use, when the screen is there."""
+        if self._desktop is None:
+            from tests.gui.desktop import Desktop
+
+            self._desktop = Desktop(os.environ["DISPLAY"] if os.environ.get("BLENDER") else DISPLAY)
+        return self._desktop
 
     def start(self) -> None:
         with open(self.folder / "server.log", "ab") as log:
@@ -96,6 +113,8 @@ class Outside:
             )
 
     def stop(self) -> None:
+        if self._desktop is not None:
+            self._desktop.close()
         if self.server is not None and self.server.poll() is None:
             self.server.terminate()
             self.server.wait(20)

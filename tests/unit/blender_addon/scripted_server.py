@@ -42,6 +42,9 @@ class ScriptedServer:
             self.socket.bind(f"tcp://127.0.0.1:{port}")
         self.run = run
         self.pipeline = PIPELINE
+        self.others: tuple[messages.Pipeline, ...] = ()
+        self.features = ("cut_out",)
+        self.uploads: dict[str, bytes] = {}
         self.known: list[bytes] = []
         self.commands: list[tuple[str, str]] = []  # (type, job)
         self.jobs: list[messages.JobSummary] = []
@@ -99,9 +102,10 @@ class ScriptedServer:
                     server="scripted",
                     server_run=self.run,
                     version=1,
-                    pipelines=(self.pipeline,),
+                    pipelines=(self.pipeline, *self.others),
                     devices=(device,),
                     limits=messages.ServerLimits(),
+                    features=self.features,
                 )
             }
         if isinstance(message, messages.Submit):
@@ -122,6 +126,15 @@ class ScriptedServer:
             piece = np.frombuffer(data[message.offset : message.offset + message.length], np.uint8)
             chunk = messages.Chunk(sha256=message.sha256, offset=message.offset, size=len(data), data=piece)
             return {"message": chunk}
+        if isinstance(message, messages.BlobQuery | messages.BlobChunk):
+            have = self.uploads.get(message.sha256, b"")
+            if isinstance(message, messages.BlobChunk) and message.offset == len(have):
+                have = self.uploads[message.sha256] = have + message.data.tobytes()
+            complete = len(have) == message.size
+            return {"message": messages.BlobState(sha256=message.sha256, have=len(have), complete=complete)}
+        if isinstance(message, messages.CutOut):
+            rgba = np.full((8, 8, 4), round(message.threshold * 100), np.uint8)
+            return {"message": messages.Cutout(sha256=message.sha256, method="plane", rgba=rgba)}
         if isinstance(message, messages.Ping):
             return {"message": messages.Pong()}
         if isinstance(message, messages.Seen | messages.Bye | messages.Pong):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from scripted_server import ScriptedServer
 from blender_addon.client.connection import Link
 from blender_addon.client.servers import ServerList
 from blender_addon.jobs.job import Job
+from blender_addon.jobs.picture import PicturePrompt
 from blender_addon.local_backend import BackendState
 from blender_addon.session import Session
 from blender_addon.snapshot import Surroundings, build
@@ -394,3 +396,70 @@ def test_seeds_are_offered_only_where_the_model_can_draw_them(session, server):
     server.run = "e" * 32
     until(lambda: not session.welcome.pipelines[0].view_names, session, server, seconds=15)
     assert not build(session, around()).can_preview
+
+
+def picture() -> PicturePrompt:
+    made = PicturePrompt("key", "ball.png", io.BytesIO(b"a picture"))
+    made.step(float("inf"))
+    return made
+
+
+def test_a_picture_is_uploaded_cut_out_and_sent_with_the_job(session, server):
+    until(lambda: session.link is Link.ONLINE, session, server)
+    made = picture()
+    session.use_picture(made)
+    session.cut_out(made)
+    assert made.asked
+    until(lambda: made.is_cut_out, session, server)
+    assert server.uploads[made.source.sha256] == b"a picture" and made.method == "plane"
+    upload = made.upload(True)
+    job = Job("", "Ball", messages.JobRequest(images={"reference": upload.sha256}), here=True)
+    session.submit(job, {"reference": upload})
+    until(lambda: job.id, session, server)
+    assert server.uploads[upload.sha256].startswith(b"\x89PNG")
+    assert server.jobs[0].request.images == {"reference": upload.sha256}
+
+
+def test_a_refused_picture_hears_it_and_a_change_of_server_frees_it(session, server, home):
+    until(lambda: session.link is Link.ONLINE, session, server)
+    server.refuse["cut_out"] = messages.Error(code="busy", what="Nine pictures wait.", remedy="Try again.")
+    made = picture()
+    session.use_picture(made)
+    session.cut_out(made)
+    until(lambda: made.problem is not None, session, server)
+    assert made.problem.code == "busy" and session.refused is None
+    server.mute = True
+    session.cut_out(made)
+    assert made.asked
+    session.use_server(session.servers.in_use)
+    assert not made.asked and not session._cut_outs
+
+
+def test_the_panel_says_what_an_image_needs(session, server):
+    server.others = (
+        replace(server.pipeline, name="imagedream", label="ImageDream", image_roles=("reference", "mask")),
+    )
+    until(lambda: session.link is Link.ONLINE, session, server)
+    shown = build(session, around())
+    assert shown.sources == ("TEXT", "IMAGE") and shown.source == "TEXT" and not shown.needs
+    shown = build(session, around(source="IMAGE"))
+    assert shown.pipeline == "imagedream" and "image first" in shown.needs and shown.picture is None
+    made = picture()
+    session.use_picture(made)
+    assert build(session, around(source="IMAGE")).needs == "The subject is being cut out"
+    assert build(session, around(source="IMAGE", cut=False)).needs == ""
+    session.cut_out(made)
+    assert build(session, around(source="IMAGE")).picture.is_busy
+    until(lambda: made.is_cut_out, session, server)
+    view = build(session, around(source="IMAGE", picture_icon=7)).picture
+    assert (view.icon, view.line, view.is_cut, view.problem) == (7, "Found on a plain background", True, None)
+    assert build(session, around(source="IMAGE", painting=True)).needs == "Press Use Mask first"
+
+
+def test_a_server_without_the_command_gets_the_file_as_it_is(session, server):
+    server.features = ()
+    server.others = (replace(server.pipeline, name="imagedream", image_roles=("reference",)),)
+    until(lambda: session.link is Link.ONLINE, session, server)
+    session.use_picture(picture())
+    shown = build(session, around(source="IMAGE"))
+    assert not session.can_cut_out and shown.needs == "" and not shown.picture.can_cut

@@ -13,6 +13,7 @@ from dreamlift.protocol.conversation import RESEND_SECONDS, Conversation
 from dreamlift.protocol.errors import ProtocolError
 from dreamlift.protocol.messages import JobRequest, State
 from dreamlift.protocol.states import JobState
+from dreamlift.protocol.transfers import Upload
 
 JOB = wire_examples.JOB
 RUN, OTHER_RUN = "0" * 32, "1" * 32
@@ -359,3 +360,31 @@ def test_damage_and_full_disks_end_a_download():
     (fetch,) = desk.sent()
     (failed,) = desk.server(error("unknown_blob"), fetch.id)
     assert failed.error.code == "unknown_blob"
+
+
+def test_a_picture_goes_up_before_the_server_is_asked_to_cut_it_out():
+    desk = Desk()
+    desk.connect()
+    picture = Upload(b"picture")
+    identity = desk.talk.cut_out(picture, 0.25)
+    (query,) = desk.sent()
+    assert query.message == messages.BlobQuery(sha256=picture.sha256, size=7)
+    desk.server(messages.BlobState(sha256=picture.sha256, have=7, complete=True), query.id)
+    (asked,) = desk.sent()
+    assert asked.id == identity and asked.message == messages.CutOut(sha256=picture.sha256, threshold=0.25)
+    answer = messages.Cutout(sha256=picture.sha256, rgba=np.zeros((1, 1, 4), np.uint8))
+    (happened,) = desk.server(answer, identity)
+    assert isinstance(happened, events.Answered) and happened.id == identity
+
+
+def test_a_picture_that_cannot_go_up_refuses_what_waited_for_it():
+    desk = Desk()
+    desk.connect()
+    identity = desk.talk.cut_out(Upload(b"picture"))
+    (query,) = desk.sent()
+    (refused,) = desk.server(error("storage_full"), query.id)
+    assert isinstance(refused, events.Refused) and refused.id == identity
+
+
+def test_a_hash_that_is_known_is_not_computed_again():
+    assert Upload(b"picture", "ab" * 32).sha256 == "ab" * 32

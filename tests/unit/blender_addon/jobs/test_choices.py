@@ -19,7 +19,12 @@ def test_only_pipelines_that_make_objects_and_need_no_picture_are_offered():
     bare = {"label": "I", "presets": (Preset(name="a", label="A"),), "settings": ()}
     image = Pipeline(name="image", image_roles=("reference",), **bare)
     views = Pipeline(name="views", view_names=("front",), makes_objects=False, **bare)
-    assert choices.pipelines_of(choices.TEXT, [views, image, PIPELINE]) == [PIPELINE]
+    known = [views, image, PIPELINE]
+    assert choices.pipelines_of(choices.TEXT, known) == [PIPELINE]
+    assert choices.pipelines_of(choices.IMAGE, known) == [image]
+    assert choices.sources_of(known) == ("TEXT", "IMAGE") and choices.sources_of([PIPELINE, views]) == ("TEXT",)
+    photos = Pipeline(name="photos", image_roles=("subject_1", "subject_2"), **bare)
+    assert choices.sources_of([photos]) == (), "a pipeline of a later version asks for what this panel cannot give"
     assert Pipeline.from_body({"name": "old", "label": "x", "presets": [], "settings": []}).makes_objects
 
 
