@@ -19,6 +19,7 @@ from dreamlift.assets.finish import on_the_ground
 from dreamlift.assets.surface import extract_surface
 from dreamlift.assets.voxels import occupancy
 from dreamlift.pipelines.context import Asset
+from dreamlift.rendering.cameras import Cameras
 from dreamlift.rendering.rasterization import Raster, interpolate
 from dreamlift.training.objects import ProceduralObject
 
@@ -81,14 +82,27 @@ def model_of_object(item: ProceduralObject) -> Model:
     return Model(shape.vertices, shape.faces, albedo, shape.inside)
 
 
+def camera_on_truth(cameras: Cameras, item: ProceduralObject) -> Cameras:
+    """Cameras given in an object's own coordinates, so that they see the same of it in the convention above."""
+    shape = _shape_of(item.kind, item.stacked, item.proportions)
+    c2w = cameras.c2w.clone()
+    c2w[:, :3, 3] = (c2w[:, :3, 3] - shape.shift) / shape.scale
+    return Cameras(c2w, cameras.fovy)
+
+
 @dataclass(frozen=True)
 class _Shape:
-    """What objects of all colours share; `original` are the vertices in the object's own coordinates."""
+    """What objects of all colours share; `original` are the vertices in the object's own coordinates.
+
+    Those are `scale` times the convention's, plus `shift`.
+    """
 
     vertices: np.ndarray
     faces: np.ndarray
     original: Tensor
     inside: np.ndarray
+    scale: float
+    shift: Tensor
 
 
 @functools.lru_cache(maxsize=64)
@@ -98,7 +112,7 @@ def _shape_of(kind: str, stacked: tuple[str, str] | None, proportions: tuple[flo
     vertices = on_the_ground(surface.vertices, 1.0)
     scale, shift = _undo(surface.vertices, vertices)
     inside = item.sdf(_grid(VOLUME_LOW, VOLUME_HIGH, VOLUME_GRID) * scale + shift).numpy() < 0
-    return _Shape(vertices, surface.faces, torch.from_numpy(surface.vertices), inside)
+    return _Shape(vertices, surface.faces, torch.from_numpy(surface.vertices), inside, scale, shift)
 
 
 def _undo(before: np.ndarray, after: np.ndarray) -> tuple[float, Tensor]:

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import multiprocessing
 import os
-import resource
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -69,7 +69,7 @@ class SilentContext:
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """The first eight hex digits of the SHA-256 of some files, one after the other; results of other weights are never mixed in.
+    """The first eight hex digits of the SHA-256 of some files, one after the other: what names a folder of results.
 
     Raises:
         FileNotFoundError: One of them is not there.
@@ -87,7 +87,8 @@ class Made:
     Args:
         asset: None where the pipeline refused.
         seconds: That it took.
-        peak_bytes: The most memory that the process held meanwhile, models and all; of the GPU where there is one.
+        peak_bytes: The most memory that the process held meanwhile, models and all; of the GPU where there is one; 0
+            where the system does not tell.
         problem: Why there is no asset; empty where there is one.
     """
 
@@ -122,6 +123,10 @@ def _peak() -> int:
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) << 10
+    if sys.platform == "win32":
+        return 0
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes, over the process's whole life
 
 
