@@ -45,6 +45,8 @@ class Picture:
 
     pixels: np.ndarray
     is_cut_out: bool
+    size: tuple[int, int] = (0, 0)
+    remarks: tuple = ()
 
 
 def read_picture(data: bytes) -> Picture:
@@ -75,7 +77,7 @@ def read_picture(data: bytes) -> Picture:
     pixels = np.asarray(image)
     if not pixels[..., 3].any():
         raise RequestError("bad_image", "The picture is wholly transparent.", REMEDY)
-    return Picture(pixels, bool(pixels[..., 3].min() < 255))
+    return Picture(pixels, bool(pixels[..., 3].min() < 255), pixels.shape[1::-1])
 
 
 def _check_size(width: int, height: int) -> None:
