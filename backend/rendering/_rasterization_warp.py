@@ -4,6 +4,9 @@ Knows camera-space vertices, triangles and a key buffer. Knows no cameras, world
 
 Every pixel keeps one 64-bit key, (bits of the depth, face id), and `atomic_min` picks the winner: positive floats sort
 like their bits, so the nearest triangle wins at full precision, and of equally near ones the lowest face id.
+
+Formulas run in double and are not contracted into fused multiply-adds. So the twin computes the same bits on every
+device, two triangles agree exactly about the edge they share, and the order of a triangle's corners does not matter.
 """
 
 from __future__ import annotations
@@ -12,15 +15,90 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from .warp_bridge import initialise
+from .warp_bridge import as_array, launch
 
-NO_KEY = wp.constant(wp.int64(0x7FFFFFFFFFFFFFFF))
+wp.set_module_options({"fuse_fp": False, "enable_backward": False})
+
+NO_KEY = 0x7FFFFFFFFFFFFFFF  # its low half is the face id -1
+MARGIN = wp.constant(wp.float64(1e-3))  # pixels; rounding of the box must not lose a pixel centre on its border
+ZERO = wp.constant(wp.float64(0.0))
+HALF = wp.constant(wp.float64(0.5))
+ONE = wp.constant(wp.float64(1.0))
 
 
 @wp.func
-def edge(ax: float, ay: float, bx: float, by: float) -> float:
-    """Twice the signed area of (pixel, a, b), corners given relative to the pixel."""
-    return ax * by - ay * bx
+def corner(vertices: wp.array2d(dtype=wp.vec3), view: int, vertex: int) -> wp.vec3d:
+    """A vertex in double."""
+    p = vertices[view, vertex]
+    return wp.vec3d(wp.float64(p[0]), wp.float64(p[1]), wp.float64(p[2]))
+
+
+@wp.func
+def direction(index: int, resolution: int, pixel: wp.float64) -> wp.float64:
+    """Where the ray through a column's centre (x), or minus where one through a row's centre (y), meets z = 1."""
+    return (wp.float64(index) - (HALF * wp.float64(resolution) - HALF)) * pixel
+
+
+@wp.func
+def to_pixels(slope: wp.float64, resolution: int, pixel: wp.float64) -> wp.float64:
+    """The inverse of `direction`: centres of pixels are whole numbers."""
+    return slope / pixel + (HALF * wp.float64(resolution) - HALF)
+
+
+@wp.func
+def pixel_size(tangent: float, resolution: int) -> wp.float64:
+    """Side of a pixel at z = 1."""
+    return wp.float64(2.0) * wp.float64(tangent) / wp.float64(resolution)
+
+
+@wp.func
+def widen(box: wp.vec4d, x: wp.float64, y: wp.float64, z: wp.float64) -> wp.vec4d:
+    """The box (left, right, top, bottom; z = 1 plane, y down) with a point's projection in it."""
+    closer = ONE / z
+    u, v = x * closer, -y * closer
+    return wp.vec4d(wp.min(box[0], u), wp.max(box[1], u), wp.min(box[2], v), wp.max(box[3], v))
+
+
+@wp.func
+def widen_by_edge(box: wp.vec4d, p: wp.vec3d, q: wp.vec3d, near: wp.float64) -> wp.vec4d:
+    """The box with p, where that is in front of the near plane, and where the edge to q crosses that plane."""
+    if p[2] >= near:
+        box = widen(box, p[0], p[1], p[2])
+    if (p[2] >= near) != (q[2] >= near):
+        f = (near - p[2]) / (q[2] - p[2])
+        box = widen(box, p[0] + f * (q[0] - p[0]), p[1] + f * (q[1] - p[1]), near)
+    return box
+
+
+@wp.func
+def empty_box() -> wp.vec4d:
+    """A box that holds nothing."""
+    far = wp.float64(1.0e300)
+    return wp.vec4d(far, -far, far, -far)
+
+
+@wp.func
+def pixel_box(box: wp.vec4d, resolution: int, pixel: wp.float64) -> wp.vec4d:
+    """First and last column, first and last row; first > last where the box holds no pixel centre."""
+    last, per_slope, middle = wp.float64(resolution - 1), ONE / pixel, HALF * wp.float64(resolution) - HALF
+    return wp.vec4d(
+        wp.max(ZERO, wp.ceil(box[0] * per_slope + middle - MARGIN)),
+        wp.min(last, wp.floor(box[1] * per_slope + middle + MARGIN)),
+        wp.max(ZERO, wp.ceil(box[2] * per_slope + middle - MARGIN)),
+        wp.min(last, wp.floor(box[3] * per_slope + middle + MARGIN)),
+    )
+
+
+@wp.func
+def moved(p: wp.vec3d, x: wp.float64, y: wp.float64) -> wp.vec2d:
+    """A corner relative to the ray (x, y, 1), in the plane z = its own."""
+    return wp.vec2d(p[0] - x * p[2], p[1] - y * p[2])
+
+
+@wp.func
+def area(p: wp.vec2d, q: wp.vec2d) -> wp.float64:
+    """Twice the signed area of (ray, p, q); exactly minus that of (ray, q, p)."""
+    return p[0] * q[1] - p[1] * q[0]
 
 
 @wp.kernel
@@ -29,79 +107,117 @@ def draw_triangles(
     faces: wp.array2d(dtype=wp.int32),  # (F, 3)
     tangents: wp.array(dtype=float),  # (N,) tangent of half the field of view
     resolution: int,
-    near: float,
+    near: wp.float64,
     keys: wp.array(dtype=wp.int64),  # (N * resolution * resolution,)
 ):
     view, face = wp.tid()
-    a = vertices[view, faces[face, 0]]
-    b = vertices[view, faces[face, 1]]
-    c = vertices[view, faces[face, 2]]
-    if a[2] < near and b[2] < near and c[2] < near:
+    a = corner(vertices, view, faces[face, 0])
+    b = corner(vertices, view, faces[face, 1])
+    c = corner(vertices, view, faces[face, 2])
+    if not wp.isfinite(wp.dot(a, a) + wp.dot(b, b) + wp.dot(c, c)):
         return
-    tangent = tangents[view]
-    size = float(resolution)
-    left, right, top, bottom = 0.0, size - 1.0, 0.0, size - 1.0
-    if a[2] >= near and b[2] >= near and c[2] >= near:  # else the projected box is unbounded: the whole image
-        ax, bx, cx = a[0] / a[2], b[0] / b[2], c[0] / c[2]
-        ay, by, cy = -a[1] / a[2], -b[1] / b[2], -c[1] / c[2]
-        scale = 0.5 * size / tangent
-        shift = 0.5 * size - 0.5
-        left = wp.max(left, wp.ceil(wp.min(wp.min(ax, bx), cx) * scale + shift - 1.0e-3))
-        right = wp.min(right, wp.floor(wp.max(wp.max(ax, bx), cx) * scale + shift + 1.0e-3))
-        top = wp.max(top, wp.ceil(wp.min(wp.min(ay, by), cy) * scale + shift - 1.0e-3))
-        bottom = wp.min(bottom, wp.floor(wp.max(wp.max(ay, by), cy) * scale + shift + 1.0e-3))
-    if left > right or top > bottom:
+    pixel = pixel_size(tangents[view], resolution)
+    around = widen_by_edge(empty_box(), a, b, near)
+    around = widen_by_edge(around, b, c, near)
+    around = widen_by_edge(around, c, a, near)
+    box = pixel_box(around, resolution, pixel)
+    if box[0] > box[1] or box[2] > box[3]:
         return
-    for row in range(int(top), int(bottom) + 1):
-        y = -((float(row) + 0.5) / size * 2.0 - 1.0) * tangent
-        for column in range(int(left), int(right) + 1):
-            x = ((float(column) + 0.5) / size * 2.0 - 1.0) * tangent
-            px, py = a[0] - x * a[2], a[1] - y * a[2]
-            qx, qy = b[0] - x * b[2], b[1] - y * b[2]
-            rx, ry = c[0] - x * c[2], c[1] - y * c[2]
-            u, v, w = edge(qx, qy, rx, ry), edge(rx, ry, px, py), edge(px, py, qx, qy)
+    for row in range(int(box[2]), int(box[3]) + 1):
+        y = -direction(row, resolution, pixel)
+        for column in range(int(box[0]), int(box[1]) + 1):
+            x = direction(column, resolution, pixel)
+            p, q, r = moved(a, x, y), moved(b, x, y), moved(c, x, y)
+            u, v, w = area(q, r), area(r, p), area(p, q)
+            inside = (u >= ZERO and v >= ZERO and w >= ZERO) or (u <= ZERO and v <= ZERO and w <= ZERO)
             total = u + v + w
-            inside = (u >= 0.0 and v >= 0.0 and w >= 0.0) or (u <= 0.0 and v <= 0.0 and w <= 0.0)
-            if inside and total != 0.0:
+            if inside and total != ZERO:
                 depth = (u * a[2] + v * b[2] + w * c[2]) / total
                 if depth >= near:
-                    key = (wp.int64(wp.cast(depth, wp.int32)) << wp.int64(32)) | wp.int64(face)
+                    key = (wp.int64(wp.cast(float(depth), wp.int32)) << wp.int64(32)) | wp.int64(face)
                     wp.atomic_min(keys, (view * resolution + row) * resolution + column, key)
 
 
 @wp.kernel
-def read_winners(
+def locate_hits(
     vertices: wp.array2d(dtype=wp.vec3),
     faces: wp.array2d(dtype=wp.int32),
     tangents: wp.array(dtype=float),
     resolution: int,
-    keys: wp.array(dtype=wp.int64),
-    face_ids: wp.array(dtype=wp.int32),
+    face_ids: wp.array(dtype=wp.int32),  # (P,), P = N * resolution * resolution
     barycentrics: wp.array(dtype=wp.vec3),
     depths: wp.array(dtype=float),
 ):
-    pixel = wp.tid()
-    key = keys[pixel]
-    if key == NO_KEY:
+    index = wp.tid()
+    face = face_ids[index]
+    if face < 0:
         return
-    face = wp.int32(key & wp.int64(4294967295))
-    column = pixel % resolution
-    row = (pixel / resolution) % resolution
-    view = pixel / (resolution * resolution)
-    tangent = tangents[view]
-    x = ((float(column) + 0.5) / float(resolution) * 2.0 - 1.0) * tangent
-    y = -((float(row) + 0.5) / float(resolution) * 2.0 - 1.0) * tangent
-    a = vertices[view, faces[face, 0]]
-    b = vertices[view, faces[face, 1]]
-    c = vertices[view, faces[face, 2]]
-    px, py = a[0] - x * a[2], a[1] - y * a[2]
-    qx, qy = b[0] - x * b[2], b[1] - y * b[2]
-    rx, ry = c[0] - x * c[2], c[1] - y * c[2]
-    u, v, w = edge(qx, qy, rx, ry), edge(rx, ry, px, py), edge(px, py, qx, qy)
+    line = index / resolution
+    view = line / resolution
+    pixel = pixel_size(tangents[view], resolution)
+    x, y = direction(index % resolution, resolution, pixel), -direction(line % resolution, resolution, pixel)
+    a = corner(vertices, view, faces[face, 0])
+    b = corner(vertices, view, faces[face, 1])
+    c = corner(vertices, view, faces[face, 2])
+    p, q, r = moved(a, x, y), moved(b, x, y), moved(c, x, y)
+    u, v, w = area(q, r), area(r, p), area(p, q)
     total = u + v + w
-    face_ids[pixel] = face
-    barycentrics[pixel] = wp.vec3(u / total, v / total, w / total)
-    depths[pixel] = (u * a[2] + v * b[2] + w * c[2]) / total
+    barycentrics[index] = wp.vec3(float(u / total), float(v / total), float(w / total))
+    depths[index] = float((u * a[2] + v * b[2] + w * c[2]) / total)
+
+
+@wp.func
+def add_to_corner(
+    gradients: wp.array2d(dtype=wp.vec3),
+    view: int,
+    vertex: int,
+    flat: wp.vec2d,  # gradient of the moved corner
+    deep: wp.float64,  # of its z, beside that
+    x: wp.float64,
+    y: wp.float64,
+):
+    z = deep - x * flat[0] - y * flat[1]
+    wp.atomic_add(gradients, view, vertex, wp.vec3(float(flat[0]), float(flat[1]), float(z)))
+
+
+@wp.kernel
+def spread_gradients(
+    vertices: wp.array2d(dtype=wp.vec3),
+    faces: wp.array2d(dtype=wp.int32),
+    tangents: wp.array(dtype=float),
+    resolution: int,
+    face_ids: wp.array(dtype=wp.int32),
+    of_barycentrics: wp.array(dtype=wp.vec3),
+    of_depths: wp.array(dtype=float),
+    gradients: wp.array2d(dtype=wp.vec3),  # (N, V)
+):
+    index = wp.tid()
+    face = face_ids[index]
+    if face < 0:
+        return
+    line = index / resolution
+    view = line / resolution
+    pixel = pixel_size(tangents[view], resolution)
+    x, y = direction(index % resolution, resolution, pixel), -direction(line % resolution, resolution, pixel)
+    a = corner(vertices, view, faces[face, 0])
+    b = corner(vertices, view, faces[face, 1])
+    c = corner(vertices, view, faces[face, 2])
+    p, q, r = moved(a, x, y), moved(b, x, y), moved(c, x, y)
+    u, v, w = area(q, r), area(r, p), area(p, q)
+    total = u + v + w
+    share = wp.vec3d(u / total, v / total, w / total)
+    given = of_barycentrics[index]
+    deep = wp.float64(of_depths[index])
+    wanted = wp.vec3d(wp.float64(given[0]), wp.float64(given[1]), wp.float64(given[2])) + deep * wp.vec3d(
+        a[2], b[2], c[2]
+    )
+    areas = (wanted - wp.vec3d(ONE, ONE, ONE) * wp.dot(wanted, share)) / total
+    to_p = areas[1] * wp.vec2d(-r[1], r[0]) + areas[2] * wp.vec2d(q[1], -q[0])
+    to_q = areas[2] * wp.vec2d(-p[1], p[0]) + areas[0] * wp.vec2d(r[1], -r[0])
+    to_r = areas[0] * wp.vec2d(-q[1], q[0]) + areas[1] * wp.vec2d(p[1], -p[0])
+    add_to_corner(gradients, view, faces[face, 0], to_p, deep * share[0], x, y)
+    add_to_corner(gradients, view, faces[face, 1], to_q, deep * share[1], x, y)
+    add_to_corner(gradients, view, faces[face, 2], to_r, deep * share[2], x, y)
 
 
 def draw(
@@ -111,26 +227,49 @@ def draw(
     resolution: int,
     near: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Z-buffer of camera-space triangles. Arguments and results as in `_rasterization_torch.draw`."""
-    views, device = len(vertices), vertices.device
-    pixels = views * resolution * resolution
-    keys = torch.full((pixels,), 0x7FFFFFFFFFFFFFFF, dtype=torch.int64, device=device)
-    face_ids = torch.full((pixels,), -1, dtype=torch.int32, device=device)
-    barycentrics = torch.zeros(pixels, 3, device=device)
-    depths = torch.full((pixels,), torch.inf, device=device)
-    if len(faces) and views:
-        initialise()
-        stream = wp.stream_from_torch(torch.cuda.current_stream(device)) if device.type == "cuda" else None
-        place = wp.device_from_torch(device)
-        geometry = [
-            wp.from_torch(vertices.contiguous(), dtype=wp.vec3),
-            wp.from_torch(faces.to(torch.int32).contiguous()),
-            wp.from_torch(tangents.contiguous()),
-            resolution,
-        ]
-        buffer = wp.from_torch(keys)
-        results = [wp.from_torch(face_ids), wp.from_torch(barycentrics, dtype=wp.vec3), wp.from_torch(depths)]
-        wp.launch(draw_triangles, (views, len(faces)), [*geometry, near, buffer], device=place, stream=stream)
-        wp.launch(read_winners, pixels, [*geometry, buffer, *results], device=place, stream=stream)
-    shape = (views, resolution, resolution)
-    return face_ids.view(shape), barycentrics.view(*shape, 3), depths.view(shape)
+    """Z-buffer of camera-space triangles. Arguments, results and gradients as in `_rasterization_torch.draw`."""
+    device = vertices.device
+    faces = faces.to(torch.int32).contiguous()
+    keys = torch.full((len(vertices), resolution, resolution), NO_KEY, dtype=torch.int64, device=device)
+    if len(faces):
+        inputs = [as_array(vertices, wp.vec3), as_array(faces, wp.int32), as_array(tangents, wp.float32)]
+        inputs += [resolution, near, as_array(keys.view(-1), wp.int64)]
+        launch(draw_triangles, (len(vertices), len(faces)), inputs, device)
+    face_ids = keys.view(torch.int32)[..., 0::2].contiguous()  # the low halves, on little-endian machines
+    return face_ids, *locate(vertices, faces, tangents, face_ids)
+
+
+def locate(
+    vertices: Tensor,  # (N, V, 3)
+    faces: Tensor,  # (F, 3)
+    tangents: Tensor,  # (N,)
+    face_ids: Tensor,  # (N, R, R)
+) -> tuple[Tensor, Tensor]:
+    """Where in its face each pixel's ray hits, for faces that are known: barycentrics and depth, as `draw` has them."""
+    return _Locate.apply(vertices, faces.to(torch.int32), tangents, face_ids.contiguous())
+
+
+class _Locate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, vertices: Tensor, faces: Tensor, tangents: Tensor, face_ids: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(vertices, faces, tangents, face_ids)
+        barycentrics = torch.zeros(*face_ids.shape, 3, device=vertices.device)
+        depths = torch.full(face_ids.shape, torch.inf, device=vertices.device)
+        results = [as_array(barycentrics.view(-1, 3), wp.vec3), as_array(depths.view(-1), wp.float32)]
+        inputs = [*_geometry(vertices, faces, tangents, face_ids), *results]
+        launch(locate_hits, face_ids.numel(), inputs, vertices.device)
+        return barycentrics, depths
+
+    @staticmethod
+    def backward(ctx, of_barycentrics: Tensor, of_depths: Tensor):
+        vertices, _, _, face_ids = ctx.saved_tensors
+        gradients = torch.zeros_like(vertices, memory_format=torch.contiguous_format)
+        given = [as_array(of_barycentrics.reshape(-1, 3), wp.vec3), as_array(of_depths.reshape(-1), wp.float32)]
+        inputs = [*_geometry(*ctx.saved_tensors), *given, as_array(gradients, wp.vec3)]
+        launch(spread_gradients, face_ids.numel(), inputs, vertices.device)
+        return gradients, None, None, None
+
+
+def _geometry(vertices: Tensor, faces: Tensor, tangents: Tensor, face_ids: Tensor) -> list:
+    arrays = [as_array(vertices, wp.vec3), as_array(faces, wp.int32), as_array(tangents, wp.float32)]
+    return [*arrays, face_ids.shape[-1], as_array(face_ids.view(-1), wp.int32)]

@@ -91,7 +91,7 @@ def camera_rays(cameras: Cameras, resolution: int) -> tuple[Tensor, Tensor]:
 def view_matrices(cameras: Cameras) -> Tensor:
     """World-to-camera, OpenGL axes. (N, 4, 4)."""
     rotation = cameras.c2w[:, :3, :3].transpose(-1, -2)
-    w2c = torch.eye(4, device=cameras.c2w.device).repeat(len(cameras), 1, 1)
+    w2c = torch.eye(4, device=cameras.c2w.device, dtype=cameras.c2w.dtype).repeat(len(cameras), 1, 1)
     w2c[:, :3, :3] = rotation
     w2c[:, :3, 3] = -(rotation @ cameras.c2w[:, :3, 3:])[..., 0]
     return w2c

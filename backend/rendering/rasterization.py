@@ -1,21 +1,31 @@
-"""Rasterisation: which triangle every pixel sees, and where in it.
+"""Rasterisation: which triangle every pixel sees, and where in it; differentiable in the vertices.
 
 Knows visibility and interpolation of vertex attributes, in camera views and in UV space. Knows no shading, textures or
-meshes' meaning. One Warp source draws on CPU and CUDA (`_rasterization_warp`); `_rasterization_torch` is its twin.
-Visibility is not differentiable; `interpolate` is, in the attributes.
+meshes' meaning. One Warp source draws on CPU and CUDA (`_rasterization_warp`, `_interpolation_warp`);
+`_rasterization_torch` is their twin. Where the user chose it, nvdiffrast finds the visible faces (`_nvdiffrast`).
+
+    raster = rasterize(vertices, faces, cameras, 256)
+    colour = interpolate(raster, faces, colours)
+    image = antialias(colour, raster, vertices, faces, cameras)  # antialias.py
+
+Gradients reach the vertices on two ways: through the barycentrics and the depth, where a face stays visible, and
+through `antialias`, where an outline moves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dreamlift.rendering import _rasterization_warp
+from dreamlift.rendering import _interpolation_warp, _nvdiffrast, _rasterization_warp
 from dreamlift.rendering.cameras import Cameras, view_matrices
 
 NEAR = 1e-2  # world units; objects live in [-1, 1]^3 and cameras outside it
+
+Draw = Callable[[Tensor, Tensor, Tensor, int, float], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -45,38 +55,60 @@ def rasterize(
     resolution: int,
     *,
     near: float = NEAR,
-    draw=_rasterization_warp.draw,
+    draw: Draw | None = None,
 ) -> Raster:
     """Draw a triangle mesh into N square images. Both sides of a triangle are seen.
 
     Args:
-        vertices: World units. (V, 3) float32, on the device that draws.
+        vertices: World units. (V, 3) float, on the device that draws. A face with a corner that is not finite is not
+            drawn.
         faces: Indices into the vertices. (F, 3) integer, same device.
         cameras: N cameras; moved to the vertices' device.
         resolution: Height and width in pixels, at least 1.
-        near: Distance along the camera's axis before which nothing is drawn; triangles across it are cut there.
-        draw: The implementation; tests pass the torch twin.
+        near: Distance along the camera's axis before which nothing is drawn, positive; triangles across it are cut
+            there.
+        draw: The implementation; None takes the Warp kernels, or nvdiffrast where the user chose it; tests pass the
+            torch twin.
 
     Returns:
-        What each pixel centre sees. On equal depth the lowest face wins.
+        What each pixel centre sees. On equal depth the lowest face wins. Barycentrics and depth are differentiable in
+        the vertices; which face is seen is not, see `antialias`.
 
     Raises:
         ValueError: Shapes, devices or indices disagree.
     """
     _check(vertices, faces, resolution)
-    cameras = cameras.to(vertices.device)
+    if not near > 0:
+        raise ValueError(f"near must be positive, got {near}.")
+    seen, tangents = camera_space(vertices, cameras)
+    return Raster(*(draw or _chosen_draw(vertices.device))(seen, faces, tangents, resolution, near))
+
+
+def camera_space(vertices: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """Where cameras see points.
+
+    Args:
+        vertices: World units. (V, 3) float.
+        cameras: N cameras; moved to the vertices' device.
+
+    Returns:
+        Points with x right, y up, z forward (positive in front), (N, V, 3) float32, differentiable in the vertices;
+        tangents of half the field of view, (N,) float32.
+
+    Computed in double and rounded once, so that every device sees the same float32 numbers.
+    """
+    cameras = Cameras(cameras.c2w.double(), cameras.fovy.double()).to(vertices.device)
     matrices = view_matrices(cameras)
-    seen = torch.einsum("nij,vj->nvi", matrices[:, :3, :3], vertices.detach().float()) + matrices[:, None, :3, 3]
-    seen = seen * seen.new_tensor([1.0, 1.0, -1.0])  # OpenGL cameras look along -z; the kernels want depth positive
-    tangents = torch.tan(torch.deg2rad(cameras.fovy) / 2)
-    return Raster(*draw(seen, faces, tangents, resolution, near))
+    matrices = matrices[:, :3] * matrices.new_tensor([1.0, 1.0, -1.0])[:, None]  # OpenGL cameras look along -z
+    seen = torch.einsum("nij,vj->nvi", matrices[..., :3], vertices.double()) + matrices[:, None, :, 3]
+    return seen.float(), torch.tan(torch.deg2rad(cameras.fovy) / 2).float()
 
 
 def rasterize_uv(
     uvs: Tensor,  # (F, 3, 2)
     resolution: int,
     *,
-    draw=_rasterization_warp.draw,
+    draw: Draw = _rasterization_warp.draw,
 ) -> Raster:
     """Draw faces into texture space: which face owns each texel.
 
@@ -102,24 +134,29 @@ def interpolate(
     raster: Raster,
     faces: Tensor,  # (F, 3)
     attributes: Tensor,  # (V, C) or (F, 3, C)
+    *,
+    weigh: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = _interpolation_warp.weigh,
 ) -> Tensor:
     """Attributes at what the pixels see.
 
     Args:
         raster: From `rasterize` or `rasterize_uv`.
         faces: The faces that were drawn. (F, 3) integer; ignored for attributes per corner.
-        attributes: Per vertex (V, C) or per corner (F, 3, C), float.
+        attributes: Per vertex (V, C) or per corner (F, 3, C), float; computed in float32.
+        weigh: The implementation; tests pass the torch twin.
 
     Returns:
-        (N, R, R, C); 0 where nothing is seen. Differentiable in the attributes.
+        (N, R, R, C) of the attributes' type; 0 where nothing is seen. Differentiable in the attributes and, through
+        the raster's barycentrics, in the vertices.
     """
-    corners = attributes if attributes.ndim == 3 else None
-    result = attributes.new_zeros(*raster.face_ids.shape, attributes.shape[-1])
-    mask = raster.mask
-    ids = raster.face_ids[mask].long()
-    values = corners[ids] if corners is not None else attributes[faces.long()[ids]]
-    result[mask] = (values * raster.barycentrics[mask][..., None].to(values.dtype)).sum(-2)
-    return result
+    if attributes.ndim == 3:
+        faces = torch.arange(attributes.shape[0] * 3, device=attributes.device).view(-1, 3)
+    values = attributes.reshape(-1, attributes.shape[-1]).float()
+    return weigh(raster.face_ids.int(), raster.barycentrics, faces.int(), values).to(attributes.dtype)
+
+
+def _chosen_draw(device: torch.device) -> Draw:
+    return _nvdiffrast.draw if _nvdiffrast.is_chosen(device) else _rasterization_warp.draw
 
 
 def _check(vertices: Tensor, faces: Tensor, resolution: int) -> None:
