@@ -1,31 +1,36 @@
 """How well the mini preset's field and renderer can do: MV-SDS with a prior that knows the answer.
 
 The oracle's x0 is a picture of the true object, so what is missing at the end is the representation's and the
-optimiser's fault, not the prior's. With --prior FOLDER the trained prior takes its place, to be measured the same way.
-Limit: 1.0 in both IoUs.
+optimiser's fault, not the prior's. With --prior FOLDER the trained prior takes its place, to be measured the same way;
+with --controller the mini ImageDream does, shown a picture of the object that was taken as in its training. Limit: 1.0
+in both IoUs.
 
     OMP_NUM_THREADS=1 python benchmarks/mini_reconstruction.py --prompts "a red cube" "a blue chair" [--prior FOLDER]
+    OMP_NUM_THREADS=1 python benchmarks/mini_reconstruction.py --controller pixel [--set background_match=off]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from dreamlift.pipelines import field_previews, mvdream
+from dreamlift.commands.requests import read_setting
+from dreamlift.pipelines import field_previews, imagedream, imagedream_settings, mvdream, mvdream_settings
+from dreamlift.pipelines.catalog import PIPELINES
 from dreamlift.pipelines.context import Request, Stop
 from dreamlift.pipelines.field_optimisation import Optimisation, always, optimise
 from dreamlift.pipelines.field_settings import FieldSettings
-from dreamlift.pipelines.mvdream_settings import MINI
+from dreamlift.priors.imagedream import ImageDreamPrior
 from dreamlift.rendering.cameras import Cameras, camera_rays, orbit
 from dreamlift.rendering.volume import volume_render
+from dreamlift.training.image_prompts import random_camera, random_light, recentred
 from dreamlift.training.objects import ProceduralObject
 from dreamlift.training.prompts import parse_prompt
 from dreamlift.training.render import over, render
@@ -140,19 +145,30 @@ def measure(job: Optimisation, item: ProceduralObject) -> tuple[dict[str, float]
     scores = {"sil": round(float(silhouette), 3), "vol": levels[0.0], "levels": levels}
     images = (seen.colour + (1 - seen.opacity) * 0.5).view(8, 64, 64, 3)
     truth = over(true, torch.tensor(0.5)).permute(0, 2, 3, 1)
+    scores["psnr"] = round(float(-10 * (images - truth).square().mean((1, 2, 3)).log10().mean()), 2)
     opacity = seen.opacity.view(8, 64, 64, 1).expand(-1, -1, -1, 3)
     sheet = torch.cat([torch.cat(list(row), 1) for row in (images, opacity, truth)], 0)
     return scores, sheet
+
+
+def picture_of(item: ProceduralObject, seed: int) -> torch.Tensor:
+    """A picture as an artist might bring one: any front view, lens and light. (4, 64, 64), not premultiplied."""
+    rng = random.Random(seed)
+    square = recentred(render(item, random_camera(rng), 128, 1, random_light(rng))[0], 64)
+    return torch.cat([square[:3] / square[3:].clamp_min(1e-3), square[3:]]).clamp(0, 1)
 
 
 def reconstruct(prompt: str, settings: FieldSettings, prior, seed: int) -> tuple[dict[str, float], torch.Tensor]:
     """Optimise one prompt and measure. `prior` may be a whole prior, a VAE for the oracle, or None."""
     item = parse_prompt(prompt)
     prior = OraclePrior(item, prior) if not hasattr(prior, "unet") else prior
-    request = Request(prompt=prompt, seed=seed)
     context = QuietContext()
-    condition = mvdream.encode_condition(prior, request, settings)
-    job = Optimisation(settings, prior, always(condition), seed, context)
+    if isinstance(prior, ImageDreamPrior):
+        text = prior.encode_text(["", ""])
+        told = imagedream.ImagePrompt(prior, picture_of(item, seed), text, settings.picture)
+    else:
+        told = always(mvdream.encode_condition(prior, Request(prompt=prompt, seed=seed), settings))
+    job = Optimisation(settings, prior, told, seed, context)
     start = time.perf_counter()
     optimise(job)
     seconds = time.perf_counter() - start
@@ -172,15 +188,20 @@ def main() -> None:
     parser.add_argument("--prompts", nargs="*", default=PROMPTS)
     parser.add_argument("--prior", type=Path, help="folder of a trained prior; without it the oracle")
     parser.add_argument("--vae", type=Path, help="folder of an AutoencoderKL for the oracle's latents")
-    parser.add_argument("--steps", type=int, default=MINI.steps)
-    parser.add_argument("--cfg", type=float, default=MINI.guidance.scale)
+    parser.add_argument("--controller", choices=("pixel", "local", "global"), help="the mini ImageDream's")
+    parser.add_argument("--folder", type=Path, help="of the controller's weights; without it the embedded ones")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the mini preset")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sheet", type=Path, help="PNG: renderings, opacity and truth of every prompt")
     args = parser.parse_args()
-    settings = MINI.with_steps(args.steps)
-    settings = replace(settings, guidance=replace(settings.guidance, scale=args.cfg))
+    pipeline = "imagedream" if args.controller else "mvdream"
+    known = {setting.key: setting for setting in PIPELINES[pipeline].settings}
+    request = Request(pipeline, settings=dict(read_setting(word, known) for word in args.set))
+    settings = (imagedream_settings if args.controller else mvdream_settings).settings_for(request)
     prior = None
-    if args.prior:
+    if args.controller:
+        prior = ImageDreamPrior.mini(args.controller, args.folder).requires_grad_(False).eval()
+    elif args.prior:
         from dreamlift.priors.mvdream import MVDreamPrior
 
         prior = MVDreamPrior.from_folder(args.prior).requires_grad_(False).eval()
@@ -193,10 +214,16 @@ def main() -> None:
         rows[prompt], sheet = reconstruct(prompt, settings, prior, args.seed)
         sheets.append(sheet)
         print(f"{prompt:24}", rows[prompt], flush=True)
-    means = {key: round(float(np.mean([row[key] for row in rows.values()])), 3) for key in ("sil", "vol", "ms_step")}
+    means = {
+        key: round(float(np.mean([row[key] for row in rows.values()])), 3) for key in ("sil", "vol", "psnr", "ms_step")
+    }
     if args.sheet:
         Image.fromarray((torch.cat(sheets).clamp(0, 1).numpy() * 255).astype(np.uint8)).save(args.sheet)
-    print(json.dumps({"benchmark": "mini_reconstruction", "prior": str(args.prior or "oracle"), **means}))
+    print(
+        json.dumps(
+            {"benchmark": "mini_reconstruction", "prior": str(args.prior or args.controller or "oracle"), **means}
+        )
+    )
 
 
 if __name__ == "__main__":

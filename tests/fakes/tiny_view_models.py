@@ -75,6 +75,10 @@ V3D = replace(
 )
 
 
+LARGE = (180, 120), (40, 10, 140, 110)
+"""Of `cut_out`: large enough that nobody remarks on it."""
+
+
 def cut_out(size: tuple[int, int] = (60, 40), box: tuple[int, int, int, int] = (20, 10, 40, 30)) -> Image.Image:
     """A red box on transparent ground."""
     image = Image.new("RGBA", size, (0, 0, 0, 0))

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from fakes.tiny_view_models import IMAGEDREAM, V3D, as_file, cut_out
+from fakes.tiny_view_models import IMAGEDREAM, LARGE, V3D, as_file, cut_out
 from faults.service_process import ServiceProcess
 from PIL import Image
 
@@ -100,7 +100,7 @@ def tiny_models(tmp_path, monkeypatch):
     monkeypatch.setattr(cards, "card_of", lambda device: computer(64 * GIB))
     monkeypatch.setenv("DREAMLIFT_MODELS", str(tmp_path / "no models"))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "box.png").write_bytes(as_file(cut_out()))
+    (tmp_path / "box.png").write_bytes(as_file(cut_out(*LARGE)))
     yield tmp_path
     shelf.clear()
 
@@ -201,7 +201,7 @@ def test_a_server_draws_the_same_way(capsys, service, tmp_path, monkeypatch):
 def test_a_server_gets_the_picture_too(capsys, service, tmp_path, monkeypatch):
     monkeypatch.setenv("DREAMLIFT_HOME", str(service.home))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "box.png").write_bytes(as_file(cut_out()))
+    (tmp_path / "box.png").write_bytes(as_file(cut_out(*LARGE)))
     words = ("steps=3", "--pipeline", "v3d", "--image", "box.png", "--seeds", "9,", "-o", "x.png", "--server")
     code, events = run(capsys, *words)
     assert code == Exit.OK, events

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dreamlift.distillation.mv_sds import Guidance, BothSides, guided_x0, mv_sds, rescale
+from dreamlift.distillation.mv_sds import BothSides, Guidance, guided_x0, mv_sds, rescale
+from dreamlift.priors.imagedream import ImageContext
 from dreamlift.rendering.cameras import orthogonal_views
 
 CAMERAS = orthogonal_views(0.0, 15.0, 2.7, 40.0)
@@ -79,6 +80,21 @@ def test_guidance_moves_the_prediction_past_the_prompts_away_from_the_negatives(
     x0 = guided_x0(prior, torch.zeros(4, 3, 8, 8), CAMERAS, CONDITION, 700, Guidance(scale=5.0, rescale=0.0))
     torch.testing.assert_close(x0, mean - 0.1 + 5 * 0.1, rtol=1e-3, atol=1e-3)
     assert prior.asked == [(8, 8, 4, {700})]  # prompt and negative in one call, one timestep
+
+
+def test_any_family_s_condition_gets_a_row_for_every_view_of_each_side():
+    positive = ImageContext(torch.ones(2, 1, 1), torch.arange(2.0).view(2, 1, 1), torch.ones(2, 1, 1, 1))
+    negative = positive.map(lambda value: value * 0 - 1)
+    rows = BothSides(positive, negative).rows(8)
+    assert rows.image.flatten().tolist() == [0.0] * 4 + [1.0] * 4 + [-1.0] * 8
+    assert rows.pixels.flatten().tolist() == [1.0] * 8 + [-1.0] * 8 and len(rows.text) == 16
+    assert BothSides(positive[:1], negative[:1]).rows(4).image.flatten().tolist() == [0.0] * 4 + [-1.0] * 4
+
+
+@pytest.mark.parametrize("rows", [(1, 2), (3, 3)])
+def test_rows_that_do_not_fit_the_views_are_refused(rows):
+    with pytest.raises(ValueError, match="do not fit 4 views"):
+        BothSides(*(torch.zeros(count, 1, 1) for count in rows)).rows(4)
 
 
 def test_full_rescale_gives_each_object_the_conditional_spread_over_its_views():

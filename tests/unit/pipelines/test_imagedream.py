@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from fakes.tiny_view_models import IMAGEDREAM, as_file, cut_out
+from fakes.tiny_view_models import IMAGEDREAM, LARGE, as_file, cut_out
 from PIL import Image
 
 from dreamlift.memory.plan import Plan
@@ -25,7 +25,7 @@ from dreamlift.rendering.volume import VolumeSettings
 from dreamlift.representations._hash_grid_torch import HashGridSettings
 
 BALL = 0.6
-PICTURE = {"reference": as_file(cut_out())}  # red on nothing
+PICTURE = {"reference": as_file(cut_out(*LARGE))}  # red on nothing
 REQUEST = Request("imagedream", "mini", "a red box", images=PICTURE)
 SETTINGS = replace(MINI.with_steps(24), asset=AssetSettings(grid=40, triangles=500, texture_size=128, size_m=0.5))
 
@@ -213,10 +213,10 @@ def test_a_caption_may_be_missing_and_words_that_are_not_known_stop_nothing():
 
 
 def test_a_mask_says_what_the_subject_is():
-    image = Image.new("RGB", (40, 40), (30, 30, 200))
-    image.paste((200, 30, 30), (10, 10, 30, 30))
-    mask = Image.new("L", (40, 40), 0)
-    mask.paste(255, (10, 10, 30, 30))
+    image = Image.new("RGB", (200, 200), (30, 30, 200))
+    image.paste((200, 30, 30), (40, 40, 160, 160))
+    mask = Image.new("L", (200, 200), 0)
+    mask.paste(255, (40, 40, 160, 160))
     asset = run(
         Recording(Stop.FINISH, 12), replace(REQUEST, images={"reference": as_file(image), "mask": as_file(mask)})
     )

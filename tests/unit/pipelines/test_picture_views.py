@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fakes.tiny_view_models import IMAGEDREAM, V3D, as_file, cut_out
+from fakes.tiny_view_models import IMAGEDREAM, LARGE, V3D, as_file, cut_out
 
 from dreamlift.memory import shelf
 from dreamlift.memory.apply import place
@@ -22,7 +22,7 @@ from dreamlift.priors.random_weights import randomise
 from dreamlift.priors.sampling import seed_noise
 from dreamlift.priors.v3d import V3DPrior
 
-PICTURE = as_file(cut_out())
+PICTURE = as_file(cut_out(*LARGE))
 MODULES = {"imagedream": imagedream, "v3d": v3d}
 
 
@@ -63,7 +63,7 @@ def few_steps():
 def priors():
     # Beyond their constructors: there the last layers are zero, and no condition would show.
     return {
-        "imagedream": randomise(ImageDreamPrior.random(IMAGEDREAM, ["a", "box"]), seed=1),
+        "imagedream": randomise(ImageDreamPrior.random(IMAGEDREAM, ["a", "red", "box"]), seed=1),
         "v3d": randomise(V3DPrior.random(V3D), seed=1),
     }
 
@@ -146,7 +146,7 @@ def test_half_precision_with_released_encoders_draws_nearly_the_same(name):
 
 
 def test_the_picture_matters(priors):
-    other = {"images": {"reference": as_file(cut_out((60, 40), (5, 5, 50, 12)))}}
+    other = {"images": {"reference": as_file(cut_out((180, 120), (15, 15, 150, 36)))}}
     for name, module in MODULES.items():
         one, two = (
             module.sample_views(request(name, seeds=(3,), **change), Quiet(), priors[name]).images.astype(int)
