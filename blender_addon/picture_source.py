@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 import bpy
 
@@ -42,22 +43,34 @@ def tend(app: App, now: float, budget: float) -> bool:
     key, picture = pictures.identity(image), app.session.picture
     if picture is None or picture.key != key:
         app.session.use_picture(_opened(key, image))
-        app.picture_icon = pictures.icon(image)
+        app.picture_icon = 0
         return True
     was_read = picture.source is not None
-    picture.step(time.perf_counter() + budget)
-    wanted = app.snapshot.online and app.session.can_cut_out and fields.cut_out and fields.canvas is None
-    if wanted and picture.want(fields.threshold, now):
+    if not picture.fresh:  # showing it takes a tick of its own
+        picture.step(time.perf_counter() + budget)
+    holds_still = fields.canvas is not None and picture.is_cut_out  # it is painted on
+    can_ask = app.snapshot.online and app.session.can_cut_out
+    if can_ask and fields.cut_out and not holds_still and picture.want(fields.threshold, now):
         app.session.cut_out(picture)
-    if picture.is_cut_out and not picture.asked:
-        _take_mask(picture, fields.mask)
+    if not app.picture_icon:
+        app.picture_icon, app.borrows_icon = pictures.icon(image), True
     changed = picture.fresh or was_read != (picture.source is not None)
+    if picture.is_cut_out and not picture.asked and _take_mask(picture, fields.mask):
+        return True
     if picture.fresh:
         picture.fresh = False
         shown = picture.shown()
         if shown is not None:
-            app.picture_icon = app.thumbnails.show(SHOWN, shown)
+            app.picture_icon, app.borrows_icon = app.thumbnails.show(SHOWN, shown), False
     return changed
+
+
+def give_icon_back(app: App) -> None:
+    """Blender's own preview of an image goes with the datablock, which undo and loading replace."""
+    if app.borrows_icon:
+        app.picture_icon, app.borrows_icon = 0, False
+        if app.snapshot.picture is not None:
+            app.snapshot = replace(app.snapshot, picture=replace(app.snapshot.picture, icon=0))
 
 
 def save(fields) -> None:
@@ -74,9 +87,11 @@ def _opened(key: str, image: bpy.types.Image) -> PicturePrompt:
         return PicturePrompt(key, image.name, None, problem)
 
 
-def _take_mask(picture: PicturePrompt, image: bpy.types.Image | None) -> None:
-    """Read the mask's pixels, only where it is another one than before."""
-    key = (pictures.identity(image) if image is not None else "", picture.size)
-    if picture.mask_key != key:
-        picture.mask_key = key
-        picture.apply_mask(pictures.read_mask(image, *picture.size))
+def _take_mask(picture: PicturePrompt, image: bpy.types.Image | None) -> bool:
+    """Read the mask's pixels, only where it is another one than before; whether it is."""
+    key = (pictures.identity(image), picture.size) if image is not None else None
+    if picture.mask_key == key:
+        return False
+    picture.mask_key = key
+    picture.apply_mask(pictures.read_mask(image, *picture.size) if image is not None else None)
+    return True

@@ -80,7 +80,7 @@ def tick(app: state.App) -> None:
     now = time.monotonic()
     _look_at_access(app)
     app.session.tick(BUDGET / 2)
-    if picture_source.tend(app, now, BUDGET / 4):
+    if picture_source.tend(app, now, BUDGET / 8):
         request_redraw()
     if app.session.waits_for_blender():
         _apply(app, now)
@@ -102,6 +102,7 @@ def reactions(app_of=state.current) -> undo_guard.Reactions:
         app = app_of()
         if app is None:
             return
+        picture_source.give_icon_back(app)
         missing = set(app.live.rewrite())
         for job in app.session.book.of_this_file():
             job.missing = job.id in missing
@@ -110,6 +111,7 @@ def reactions(app_of=state.current) -> undo_guard.Reactions:
     def loading() -> None:
         app = app_of()
         if app is not None:
+            picture_source.give_icon_back(app)
             app.live.clear()
 
     def loaded() -> None:

@@ -49,6 +49,8 @@ def cut_out(data: bytes, threshold: float, output: BinaryIO) -> None:
         threshold: As in `preprocessing.subject`.
         output: Takes a line of JSON, {"method", "remarks", "height", "width"} or {"error"}, then the pixels.
     """
+    import numpy as np
+
     from dreamlift.pipelines.context import RequestError
     from dreamlift.preprocessing.decoding import read_picture
     from dreamlift.preprocessing.subject import subject
@@ -56,7 +58,10 @@ def cut_out(data: bytes, threshold: float, output: BinaryIO) -> None:
     try:
         try:
             found = subject(data, threshold=threshold)
-            method, rgba, remarks = found.method, found.rgba, [remark._asdict() for remark in found.warnings]
+            method, remarks = found.method, [remark._asdict() for remark in found.warnings]
+            pixels = read_picture(data).pixels
+            # Outside of it the picture's own colours: the artist may mark more of it as the subject.
+            rgba = np.where(found.rgba[..., 3:] > 0, found.rgba, pixels * np.array([1, 1, 1, 0], np.uint8))
         except RequestError as error:
             if error.code not in NOTHING_FOUND:
                 raise

@@ -86,7 +86,9 @@ class PicturePrompt:
         """
         if self._cut is None:
             return None
-        return _on_ground(_smaller(self._cut, SHOWN_SIDE)) if self.has_subject else _smaller(self.canvas(), SHOWN_SIDE)
+        if self.has_subject:
+            return _on_ground(_smaller(self._cut, SHOWN_SIDE))
+        return (_smaller(self._found, SHOWN_SIDE)[..., :3] * np.float32(DIM)).astype(np.uint8)
 
     def why_not(self, cut: bool) -> str:
         """Why it cannot be sent at the moment, in a sentence for a tooltip; "" where it can."""

@@ -101,9 +101,9 @@ def pack(name: str, pixels: np.ndarray) -> bpy.types.Image:
 # -- marks -----------------------------------------------------------------------------------------
 
 
-def read_mask(image: bpy.types.Image | None, width: int, height: int) -> np.ndarray | None:
+def read_mask(image: bpy.types.Image, width: int, height: int) -> np.ndarray | None:
     """What was marked, (H, W) uint8, row 0 on top; None where there is none of this size."""
-    if image is None or tuple(image.size) != (width, height):
+    if tuple(image.size) != (width, height):
         return None
     return _bytes(image)[::-1, :, 0].copy()
 

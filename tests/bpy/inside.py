@@ -452,12 +452,12 @@ def an_image_is_dropped_cut_out_and_becomes_an_object(folder):
     assert picture.size == (320, 320) and picture.method and app().snapshot.picture.line, picture.method
     shown = picture.shown()
     assert shown.shape == (160, 160, 3) and tuple(shown[55, 80]) != tuple(shown[2, 2])
-    assert app().snapshot.picture.icon == app().picture_icon != 0
+    wait(lambda: app().snapshot.picture.icon == app().picture_icon, what="the panel's picture")
     fields.prompt = ""
     job = generate("")
     assert job.name == "Yellow ball é" and set(job.request.images) == {"reference"}
     wait(lambda: grown(job), what="the first mesh")
-    colour = live_object(job).data.attributes["Col"].data[0].color
+    colour = live_object(job).data.color_attributes[0].data[0].color
     assert colour[0] > 1.5 * colour[2], "the cap has the ball's colour"
     wait(lambda: job.committed, what="the commit")
 

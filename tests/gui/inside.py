@@ -183,6 +183,8 @@ def middle_of(region):
 def an_image_is_dropped_on_the_viewport_and_grows_into_an_object():
     yield from fresh_file()
     fields = bpy.context.scene.dreamlift
+    fields.size = 3.0
+    bpy.data.objects.remove(bpy.data.objects["Cube"])  # it stands where the object will
     path = picture_file(FOLDER / "yellow ball.png")
     yield from ask(do="drop", path=path, **middle_of(view3d()["region"]))
     yield from shot("image_dropped")
@@ -222,6 +224,48 @@ def paint():
     yield from ask(do="press", key="x")
     yield from ask(do="stroke", points=[(x, y - 30 + 4 * k) for k in range(30)])
     yield from pause(0.5)
+
+
+def the_view_is_taken_as_an_image_and_stays_as_it_was():
+    yield from fresh_file()
+    fields = bpy.context.scene.dreamlift
+    press(bpy.ops.mesh.primitive_monkey_add, location=(0, 0, 0))
+    bpy.data.objects.remove(bpy.data.objects["Cube"])
+    space = view3d()["area"].spaces[0]
+    press(bpy.ops.view3d.view_selected)
+    yield from pause(1.0)
+    space.overlay.show_floor = False
+    before = [space.overlay.show_overlays, space.overlay.show_floor, space.show_gizmo, space.shading.type]
+    selected = [each.name for each in bpy.context.selected_objects]
+    assert press(bpy.ops.dreamlift.image_from_view) == {"FINISHED"}
+    after = [space.overlay.show_overlays, space.overlay.show_floor, space.show_gizmo, space.shading.type]
+    assert after == before and [each.name for each in bpy.context.selected_objects] == selected
+    assert fields.source == "IMAGE" and fields.picture.packed_file is not None
+    yield from until(lambda: cut_out_picture() and not app().snapshot.needs, what="the cut-out")
+    picture = cut_out_picture()
+    assert picture.method == "alpha" and max(picture.size) == 1024, (picture.method, picture.size)
+    share = (picture._cut[..., 3] > 128).mean()
+    assert 0.02 < share < 0.7 and picture._cut[512 * picture.size[1] // 1024, 512, 3] == 255, share
+    yield from shot("image_from_view")
+
+
+def a_path_is_pasted_and_undo_takes_the_image_away():
+    yield from fresh_file()
+    bpy.context.window_manager.clipboard = picture_file(FOLDER / "pasted ball.png")
+    press(bpy.ops.ed.undo_push, message="Before")
+    assert press(bpy.ops.dreamlift.paste_image) == {"FINISHED"}
+    press(bpy.ops.ed.undo_push, message="Paste")
+    yield from until(cut_out_picture, what="the cut-out")
+    press(bpy.ops.ed.undo)
+    yield from until(lambda: app().session.picture is None, what="the panel without it")
+    press(bpy.ops.ed.redo)
+    yield from until(cut_out_picture, what="its return")
+    bpy.context.window_manager.clipboard = "no path at all"
+    areas = [area.ui_type for area in window().screen.areas]
+    assert press(bpy.ops.dreamlift.paste_image) == {"CANCELLED"}
+    assert [area.ui_type for area in window().screen.areas] == areas, "the borrowed editor is given back"
+    bpy.context.scene.dreamlift.source = "TEXT"
+    yield
 
 
 def seeds_are_looked_at_undo_leaves_them_and_one_starts_the_job():
@@ -439,6 +483,8 @@ SCENARIOS = (
     it_can_be_stopped_again,
     an_object_grows_where_the_cursor_is,
     an_image_is_dropped_on_the_viewport_and_grows_into_an_object,
+    the_view_is_taken_as_an_image_and_stays_as_it_was,
+    a_path_is_pasted_and_undo_takes_the_image_away,
     seeds_are_looked_at_undo_leaves_them_and_one_starts_the_job,
     one_undo_step_takes_the_result_back_and_one_brings_it_again,
     undo_while_it_streams_keeps_the_geometry,
