@@ -11,7 +11,7 @@ from pathlib import Path
 from dreamlift.commands.outcomes import CommandError, Exit
 
 MODELS = ("mini-mvdream", "mini-imagedream")
-ORDER = ("local", "global", "pixel")  # the pixel controller starts from the local one
+CONTROLLERS = ("pixel", "local", "global")
 MINUTES = {"mini-mvdream": 90.0, "mini-imagedream": 45.0}
 
 
@@ -33,7 +33,11 @@ def add(commands, common: argparse.ArgumentParser) -> None:
         "--adapter-minutes", type=float, default=12.0, help="mini-imagedream: of either adapter (default: 12)"
     )
     parser.add_argument(
-        "--controllers", nargs="+", choices=ORDER, default=ORDER, help="mini-imagedream: which ones (default: all)"
+        "--controllers",
+        nargs="+",
+        choices=CONTROLLERS,
+        default=CONTROLLERS,
+        help="mini-imagedream: which ones (default: all)",
     )
     parser.add_argument("--shards", type=int, default=16, help="files of 1000 rendered sets each (default: 16)")
     parser.add_argument("--processes", type=int, help="processes, one thread each (default: one for each core)")
@@ -93,7 +97,7 @@ def _train_imagedream(args: argparse.Namespace, shards: list[Path]) -> None:
     print("training the image-text model", flush=True)
     train_image_text(shards, args.folder, ImageTextTraining(seconds=args.encoder_minutes * 60), args.name)
     print(f"{args.folder / 'image_text'}: copy it to backend/mini/image_text", flush=True)
-    for controller in (name for name in ORDER if name in args.controllers):
+    for controller in args.controllers:
         print(f"training the {controller} controller", flush=True)
         minutes = args.minutes if controller == "pixel" else args.adapter_minutes
         settings = ImageDreamTraining(seconds=minutes * 60, controller=controller)

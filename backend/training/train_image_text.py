@@ -92,8 +92,9 @@ class Pairs:
 @torch.no_grad()
 def retrieval(model: ImageTextModel, pairs: Pairs, count: int = 200) -> tuple[float, float]:
     """Shares of unseen pictures whose nearest prompt means the right thing, and whose nearest other picture is of the
-    same object, among `count` objects.
+    same object, among up to `count` objects.
     """
+    count = min(count, len(pairs.sets))
     pictures, prompts, same = pairs.batch(torch.arange(count))
     images = torch.cat([model.embed_images(part) for part in pictures.split(100)])
     first, second = images.chunk(2)

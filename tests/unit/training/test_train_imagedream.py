@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dreamlift.priors.attention import ImageAttention
 from dreamlift.priors.image_text import ImageTextModel
 from dreamlift.priors.imagedream import ImageDreamPrior
 from dreamlift.priors.latent import read_folder
@@ -10,6 +11,7 @@ from dreamlift.priors.mvdream import MINI_FOLDER, MVDreamPrior
 from dreamlift.rendering.cameras import orthogonal_views
 from dreamlift.training.dataset import render_shard
 from dreamlift.training.image_prompts import render_prompts
+from dreamlift.training.prompts import describe, parse_prompt
 from dreamlift.training.runner import load_checkpoint
 from dreamlift.training.train_image_text import ImageTextTraining, contrast, train_image_text
 from dreamlift.training.train_imagedream import ImageDreamTrainer, ImageDreamTraining, train_imagedream
@@ -27,7 +29,14 @@ def shards(tmp_path_factory):
 
 def short(controller, seconds=2.0):
     return ImageDreamTraining(
-        seconds=seconds, controller=controller, low_share=0.5, low_batch=2, batch=2, sync_seconds=0.5
+        seconds=seconds,
+        caption_steps=3,
+        sheet=1,
+        controller=controller,
+        low_share=0.5,
+        low_batch=2,
+        batch=2,
+        sync_seconds=0.5,
     )
 
 
@@ -75,6 +84,23 @@ def test_without_training_an_adapter_alone_leaves_the_shared_weights_as_they_are
     assert all(torch.equal(own[key], value) for key, value in shared.items())
 
 
+def test_an_adapter_starts_with_the_texts_keys_and_reads_pictures_as_captions(shards, tmp_path):
+    untaught = ImageDreamTrainer(shards, tmp_path, ImageDreamTraining(controller="local", caption_steps=0))
+    unet = untaught.prior.unet
+    name, processor = next((n, p) for n, p in unet.attn_processors.items() if isinstance(p, ImageAttention))
+    attention = unet.get_submodule(name.removesuffix(".processor"))
+    assert torch.equal(processor.to_k_ip[0].weight, attention.to_k.weight)
+    assert torch.equal(processor.to_v_ip[0].weight, attention.to_v.weight)
+    taught = ImageDreamTrainer(shards, tmp_path, ImageDreamTraining(controller="local", caption_steps=40))
+    captions = [describe(parse_prompt(about["prompt"])) for about in taught.sets.meta]
+    wanted = taught.prior.encode_text(captions)[:, :16]
+    errors = []
+    for trainer in (untaught, taught):
+        tokens = trainer.prior.image_tokens(trainer.pictures.get("features", torch.arange(len(captions))))
+        errors.append(float((tokens - wanted).square().mean()))
+    assert errors[1] < 0.8 * errors[0]
+
+
 def test_a_run_resumes_where_it_stopped(shards, trained):
     before = load_checkpoint(trained / "local-training.pt")
     train_imagedream(shards, trained, short("local", before["spent"] + 2), "test")
@@ -83,7 +109,9 @@ def test_a_run_resumes_where_it_stopped(shards, trained):
 
 
 def test_pictures_and_prompts_drop_out_as_often_as_said(shards, tmp_path):
-    settings = ImageDreamTraining(controller="global", both_dropout=0.5, picture_dropout=0.0, plain_share=0.0)
+    settings = ImageDreamTraining(
+        controller="global", caption_steps=0, both_dropout=0.5, picture_dropout=0.0, plain_share=0
+    )
     trainer = ImageDreamTrainer(shards, tmp_path, settings)
     index = torch.arange(12).repeat(20)
     told = trainer.told(index, 16)
