@@ -26,6 +26,7 @@ MOST_RESIDUAL = 2.6 / 255  # standard deviation of the smoothed border about its
 LEAST_AGREEING = 0.75  # share of the border that must be background
 MEETING = 4  # pixels: where two fields meet, colours between theirs are background too
 DISTANCE = 5.0  # standard deviations from every field that make a pixel the subject's
+HALO, HALO_REACH = 0.09, 4  # share of the strongest difference so many pixels around that is JPEG's ringing
 SHADOW_HUE = 0.045  # largest difference between the channels' darkening, as a share
 SHADOW_DARKEST = 0.45  # darker than this share of the background is not shadow but thing
 SHADOW_SLOPE = 3.0 / 255  # steepest change a pixel inside a soft shadow
@@ -160,6 +161,7 @@ def differing(colours: np.ndarray, background: Background, threshold: float = 0.
         (h, w) bool.
     """
     other = background.distance > DISTANCE * threshold / (1 - threshold)
+    other &= background.distance > HALO * ndimage.maximum_filter(background.distance, 2 * HALO_REACH + 1)
     soft = _shadow(colours, background, other)
     other = other & ~soft if soft.sum() < MOST_SHADOW * max(other.sum(), 1) else other
     return ndimage.binary_opening(other) if background.fields > 1 else other  # what is left of their meeting line
