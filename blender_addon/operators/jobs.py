@@ -90,6 +90,7 @@ class DREAMLIFT_OT_copy_settings(_JobOperator, bpy.types.Operator):
         fields, request = context.scene.dreamlift, job.request
         fields.prompt, fields.negative_prompt = request.prompt, request.negative_prompt
         fields.seed, fields.keep_seed = min(request.seed, 2**31 - 1), True
+        fields.source = choices.IMAGE if choices.REFERENCE in request.images else choices.TEXT
         offered = app.session.welcome.pipelines if app.session.welcome else ()
         pipeline = next((each for each in offered if each.name == request.pipeline), None)
         settings = tuple(choices.settings_of(pipeline, request.preset)) if pipeline else ()

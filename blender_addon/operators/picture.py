@@ -25,6 +25,7 @@ def _use(operator, context, image: bpy.types.Image) -> set[str]:
     pictures.forget_marks(fields)
     fields.picture, fields.source = image, IMAGE
     app = state.current()
+    app.session.use_picture(None)  # read it again, also where it is the same file: it may have changed on disk
     if app.snapshot.sources and IMAGE not in app.snapshot.sources:
         operator.report({"WARNING"}, "This server makes no objects from images; the image is kept for one that does")
     pump.request_redraw()

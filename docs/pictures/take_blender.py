@@ -1,6 +1,7 @@
 """Takes the pictures of docs/blender.md in a real Blender window and writes them beside this file.
 
     python docs/pictures/take_blender.py [--prompt "a red mushroom"] [--server "COMMAND"]
+    python docs/pictures/take_blender.py --image thing.png [--prompt "a yellow duck"]      those of an image alone
 
 Needs shared/tools/blender-box and Pillow. Without --server the real backend makes the object; its home is appended to
 the command. With `--server "python tests/fakes/growing.py serve --seconds 40 --home"` no model is needed.
@@ -32,6 +33,9 @@ SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH = 1074, 68, 238  # of a 1600 x 900 scre
 PICTURES = {  # name: left, top, width, height
     "first-run": (SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH, 132),
     "generate": (SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH, 210),
+    "image": (SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH, 560),
+    "image-running": (400, 60, 912, 760),
+    "image-finished": (400, 60, 912, 760),
     "seeds": (SIDEBAR_LEFT, SIDEBAR_TOP, SIDEBAR_WIDTH, 525),
     "running": (400, 60, 912, 480),
     "jobs": (400, 60, 912, 480),
@@ -72,6 +76,26 @@ def play(prompt: str, folder: str):
     yield from until(lambda: app().session.tests["This Computer"].ok is not None, 30)
     yield from picture(folder, "preferences")
     return {"state": job.state.value, "seconds": job.seconds, "presets": len(header.presets)}
+
+
+def play_image(prompt: str, image: str, folder: str):
+    """An image becomes an object."""
+    yield from prepare_view()
+    bpy.context.preferences.system.use_online_access = True
+    yield from until(lambda: app().snapshot.can_generate, 60)
+    yield from until(lambda: app().session.welcome.devices[0].state != "starting", 600)
+    bpy.context.scene.dreamlift.prompt = prompt
+    with bpy.context.temp_override(**blender_window.view3d()):
+        assert bpy.ops.dreamlift.drop_image(filepath=image) == {"FINISHED"}
+    yield from until(lambda: app().session.picture and not app().snapshot.needs, 120)
+    yield from picture(folder, "image")
+    assert bpy.ops.dreamlift.generate() == {"FINISHED"}
+    job = next(iter(app().session.book))
+    yield from until(lambda: job.fraction > 0.6 or job.state and job.state.is_terminal, 1200)
+    yield from picture(folder, "image-running")
+    yield from until(lambda: job.committed or job.state.value == "failed", 1200)
+    yield from picture(folder, "image-finished")
+    return {"state": job.state.value, "seconds": job.seconds}
 
 
 def prepare_view():
@@ -132,16 +156,22 @@ def main() -> int:
     own = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else ([] if bpy else sys.argv[1:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompt", default="a red mushroom")
+    parser.add_argument("--image", help="a picture of one thing; only the pictures that show one are taken")
     parser.add_argument("--server", help="another service's command; its home is appended")
     parser.add_argument("--zip", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args(own)
     if bpy is not None:
-        blender_window.inside(arguments.zip, arguments.folder, lambda: play(arguments.prompt, arguments.folder))
+        chosen = (lambda: play_image(arguments.prompt, arguments.image, arguments.folder)) if arguments.image else None
+        chosen = chosen or (lambda: play(arguments.prompt, arguments.folder))
+        blender_window.inside(arguments.zip, arguments.folder, chosen)
         return 0
     os.environ["BLENDER_BOX_DISPLAY"] = DISPLAY
     server = shlex.split(arguments.server or f"{sys.executable} -m dreamlift.cli serve --home")
-    result = blender_window.run_in_window(__file__, ["--prompt", arguments.prompt], server, 2400, take)
+    passed = ["--prompt", arguments.prompt]
+    if arguments.image:
+        passed += ["--image", str(Path(arguments.image).resolve())]
+    result = blender_window.run_in_window(__file__, passed, server, 2400, take)
     print(result)
     return 0 if result else 1
 

@@ -142,6 +142,7 @@ def it_enables_and_disables_twice_without_a_trace():
     for _ in range(2):
         handlers, _, owners, timers = ours()
         assert len(handlers) == 5 and len(owners) == 2 and timers == [True], ours()
+        assert "DREAMLIFT_FH_image" in ours()[1], ours()
         addon_utils.disable(NAME)
         assert ours() == ([], [], [], [False]), ours()
         assert app() is None
@@ -460,6 +461,13 @@ def an_image_is_dropped_cut_out_and_becomes_an_object(folder):
     colour = live_object(job).data.color_attributes[0].data[0].color
     assert colour[0] > 1.5 * colour[2], "the cap has the ball's colour"
     wait(lambda: job.committed, what="the commit")
+    fields.source = "TEXT"
+    bpy.ops.dreamlift.copy_settings(job_id=job.id)
+    assert fields.source == "IMAGE"
+    bpy.ops.dreamlift.again(job_id=job.id, new_seed=True)
+    again = newest_job()
+    assert again.request.images == job.request.images and again.request.seed != job.request.seed
+    wait(lambda: again.committed, what="the variation")
 
 
 def a_picture_of_another_kind_is_encoded_by_blender_and_a_broken_one_says_so(folder):
