@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 
 from dreamlift import __version__
-from dreamlift.commands import doctor, evaluate, generate, jobs, keys, models, serve, train, views
+from dreamlift.commands import cutout, doctor, evaluate, generate, jobs, keys, models, serve, train, views
 from dreamlift.commands.outcomes import CommandError, Exit, report_error
 
 SERVER_TROUBLE = {"internal_error", "out_of_memory", "queue_full", "storage_full", "worker_lost"}
@@ -44,12 +44,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dreamlift",
         parents=[common],
-        description="Turn a prompt into a finished 3D asset, here or on a render node.",
+        description="Turn a prompt or a picture into a finished 3D asset, here or on a render node.",
         epilog="Start with: dreamlift generate 'a red mushroom' -o mushroom.glb",
     )
     parser.add_argument("--version", action="version", version=f"dreamlift {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (generate, views, models, serve, jobs, keys, doctor, train, evaluate):
+    for module in (generate, views, cutout, models, serve, jobs, keys, doctor, train, evaluate):
         module.add(commands, common)
     return parser
 

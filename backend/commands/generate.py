@@ -1,4 +1,4 @@
-"""`dreamlift generate`: a prompt in, a GLB out, here or on a server.
+"""`dreamlift generate`: a prompt or a picture in, a GLB out, here or on a server.
 
 Knows the order: check what can be checked before anything heavy starts, run, write. How a run is done is in
 `local_run.py` and `remote_run.py`, which give back the same thing.
@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from dreamlift.commands.images import add_images
 from dreamlift.commands.outcomes import CommandError, Exit, emit
 
 LOCAL_SERVER = "local"
@@ -20,6 +21,8 @@ LOCAL_SERVER = "local"
 EXAMPLES = """examples:
   dreamlift generate "a red mushroom" -o mushroom.glb
   dreamlift generate "a blue chair" --seed 7 --set steps=400 --sheet chair.png
+  dreamlift generate --image chair.jpg -o chair.glb             what a picture shows; look first: dreamlift cutout
+  dreamlift generate "a blue chair" --image chair.jpg --mask seat.png
   dreamlift generate "a green duck" -o duck.glb --server        on the server of this computer
   dreamlift generate "a green duck" -o duck.glb --server studio  on a server that `dreamlift keys add` named
 
@@ -28,7 +31,7 @@ Ctrl-C once finishes with what there is, twice stops."""
 
 def add(commands, common: argparse.ArgumentParser) -> None:
     """Add the command's parser."""
-    text = "Turn a prompt into a textured GLB."
+    text = "Turn a prompt or a picture into a textured GLB."
     parser = commands.add_parser(
         "generate",
         parents=[common],
@@ -37,9 +40,10 @@ def add(commands, common: argparse.ArgumentParser) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("prompt", nargs="+", help="what to make; quotes are not needed")
-    parser.add_argument("-o", "--output", type=Path, help="the GLB to write (default: named after the prompt)")
-    parser.add_argument("--pipeline", default="mvdream", help="which system (default: mvdream)")
+    parser.add_argument("prompt", nargs="*", help="what to make, or what the picture shows; quotes are not needed")
+    parser.add_argument("-o", "--output", type=Path, help="the GLB to write (default: named after what it shows)")
+    add_images(parser)
+    parser.add_argument("--pipeline", help="which system (default: mvdream, with --image imagedream)")
     parser.add_argument("--preset", help="size of the run (default: the pipeline's, mini without a GPU)")
     parser.add_argument("--seed", type=int, default=0, help="everything random follows from it (default: 0)")
     parser.add_argument("--negative", default="", metavar="PROMPT", help="what to avoid")
@@ -53,7 +57,7 @@ def add(commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="also write a contact sheet of eight views")
     add_running(parser, "run")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, refuse=parser.error)
 
 
 def add_running(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -85,8 +89,11 @@ def add_running(parser: argparse.ArgumentParser, verb: str) -> None:
 def run(args: argparse.Namespace) -> Exit:
     """Generate, write, and say where the result is."""
     started = time.monotonic()
+    if not args.prompt and args.image is None:
+        args.refuse("say what to make, or name a picture with --image")
     args.prompt = " ".join(args.prompt)
-    output = check_output(args.output or Path(file_name(args.prompt)), ".glb")
+    named = args.prompt if args.prompt.strip() or args.image is None else args.image.stem
+    output = check_output(args.output or Path(file_name(named)), ".glb")
     sheet = check_output(args.sheet, ".png") if args.sheet else None
     from dreamlift.commands.display import choose_display
 

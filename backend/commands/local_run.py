@@ -140,5 +140,6 @@ def fingerprint(request: Request) -> str:
     """Eight hex digits that differ where two requests differ; a checkpoint belongs to one request."""
     parts = [request.pipeline, request.preset, request.prompt, request.negative_prompt, request.seed]
     parts += [request.weights] if request.weights != TRAINED else []
+    parts += [f"{role} {hashlib.sha256(data).hexdigest()}" for role, data in sorted(request.images.items())]
     text = json.dumps([*parts, sorted(request.settings.items())], default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -42,7 +42,7 @@ def generate_there(args: argparse.Namespace, output: Path, sheet: Path | None, d
     """
     request = object_request(args)
     with Client(server_argument(args.server)) as client:
-        job = client.submit(job_request(request))
+        job = client.submit(job_request(request), request.images)
         display.accepted(job)
         wishes = Wishes(client, job, display)
         with wishes.interruptible():

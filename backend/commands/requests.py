@@ -9,11 +9,13 @@ import argparse
 import difflib
 from collections.abc import Iterable
 
+from dreamlift.commands.images import images_of
 from dreamlift.commands.outcomes import CommandError
-from dreamlift.pipelines.catalog import PIPELINES, Scalar, SettingDescription, check, check_object
+from dreamlift.pipelines.catalog import PIPELINES, Scalar, SettingDescription, check, check_images, check_object
 from dreamlift.pipelines.context import Request
 
 MOST_SEEDS = 2**63
+FROM_WORDS, FROM_IMAGE = "mvdream", "imagedream"  # the pipelines that nobody has to name
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 KINDS = {"int": "a whole number", "float": "a number", "bool": "yes or no"}
 
@@ -22,26 +24,29 @@ def request_from(args: argparse.Namespace) -> Request:
     """The request that the arguments of `dreamlift generate` or `dreamlift views` ask for.
 
     Args:
-        args: With pipeline, preset, prompt, negative, seed, weights and settings (a list of "key=value").
+        args: With pipeline, preset, prompt, negative, seed, weights and settings (a list of "key=value"); image and
+            mask where the command takes pictures; without a pipeline it is ImageDream for a picture, else MVDream.
 
     Raises:
         CommandError: naming the word that cannot be read and what would be right.
         RequestError: for a value that the catalog refuses.
     """
     prompt = " ".join(args.prompt.split())
-    description = PIPELINES.get(args.pipeline)
+    pipeline = args.pipeline or (FROM_IMAGE if vars(args).get("image") else FROM_WORDS)
+    description = PIPELINES.get(pipeline)
     if not prompt and (description is None or description.needs_prompt):
         raise CommandError("The prompt is empty.", 'Say what to make, such as "a red mushroom".', "empty_prompt")
     if not 0 <= args.seed < MOST_SEEDS:
         what = f"The seed {args.seed} is out of range."
         raise CommandError(what, "Give a whole number from 0 to 2**63 - 1.", "bad_seed")
-    description = PIPELINES[one_of(args.pipeline, PIPELINES, "pipeline")]
+    description = PIPELINES[one_of(pipeline, PIPELINES, "pipeline")]
     presets = [preset.name for preset in description.presets]
     preset = one_of(args.preset or presets[0], presets, "preset")
     known = {setting.key: setting for setting in description.settings if preset in setting.defaults}
     settings = dict(read_setting(word, known) for word in args.settings)
     check(description.name, preset, settings)
-    return Request(description.name, preset, prompt, args.negative, args.seed, settings, weights=args.weights)
+    images = images_of(args)
+    return Request(description.name, preset, prompt, args.negative, args.seed, settings, images, weights=args.weights)
 
 
 def object_request(args: argparse.Namespace) -> Request:
@@ -52,10 +57,11 @@ def object_request(args: argparse.Namespace) -> Request:
 
     Raises:
         CommandError: As there.
-        RequestError: As there, and "no_object" of a pipeline that only draws views.
+        RequestError: As there, "no_object" of a pipeline that only draws views, and those of `catalog.check_images`.
     """
     request = request_from(args)
     check_object(request.pipeline)
+    check_images(request.pipeline, request.images)
     return request
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamlift.commands.generate import add_running, check_output, file_name
+from dreamlift.commands.images import add_images
 from dreamlift.commands.outcomes import CommandError, Exit, emit
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from dreamlift.pipelines.context import Request, SeedViews
 
 DEFAULT_SEEDS = "4"
-MOST_IMAGE_BYTES = 64 << 20
-IMAGE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # PNG and JPEG
 
 EXAMPLES = """examples:
   dreamlift views "a red mushroom"                        seeds 0 to 3, into a-red-mushroom-views.png
@@ -58,7 +57,7 @@ def add(commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, metavar="PNG", help="the sheet (default: named after the prompt)")
     parser.add_argument("--views", type=Path, metavar="FOLDER", help="also write each view as a PNG of its own")
-    parser.add_argument("--image", type=Path, metavar="PNG", help="picture to start from, best on transparent ground")
+    add_images(parser)
     parser.add_argument(
         "--pipeline", help="whose prior draws: mvdream, imagedream or v3d (default: mvdream, with --image imagedream)"
     )
@@ -72,7 +71,6 @@ def run(args: argparse.Namespace) -> Exit:
     """Draw, write, and say where the sheet is."""
     started = time.monotonic()
     args.prompt = " ".join(args.prompt)
-    args.pipeline = args.pipeline or ("imagedream" if args.image else "mvdream")
     seeds = read_seeds(args.seeds)
     named = args.prompt if args.prompt.strip() or args.image is None else args.image.stem
     default = Path(file_name(named)).stem + "-views.png"
@@ -130,31 +128,12 @@ def views_request(args: argparse.Namespace, seeds: tuple[int, ...]) -> Request:
         RequestError: The catalog refuses: "no_views", "no_image", "missing_image" and those of every request.
     """
     from dreamlift.commands.requests import request_from
-    from dreamlift.pipelines.catalog import PIPELINES, check_images, check_views
+    from dreamlift.pipelines.catalog import check_images, check_views
 
     request = request_from(argparse.Namespace(**{**vars(args), "seed": seeds[0], "settings": []}))
-    role = next(iter(PIPELINES[request.pipeline].image_roles), "reference")
-    check_images(request.pipeline, [role] if args.image else [])
+    check_images(request.pipeline, request.images)
     check_views(request.pipeline, request.preset, {}, seeds)
-    images = {role: read_image(args.image)} if args.image else {}
-    return replace(request, goal="views", seeds=seeds, images=images)
-
-
-def read_image(path: Path) -> bytes:
-    """The bytes of a PNG or JPEG file; what is in it is looked at where it is used (`pipelines.pictures`).
-
-    Raises:
-        CommandError: "bad_image": not there, too large, or of another kind.
-    """
-    try:
-        with open(path.expanduser(), "rb") as file:
-            data = file.read(MOST_IMAGE_BYTES + 1)
-    except OSError as error:
-        raise CommandError(f"Cannot read {path}: {error.strerror}.", "Name a PNG or JPEG file.", "bad_image") from error
-    if len(data) > MOST_IMAGE_BYTES or not data.startswith(IMAGE_STARTS):
-        what = f"{path} is no PNG or JPEG file of at most {MOST_IMAGE_BYTES >> 20} MiB."
-        raise CommandError(what, "Save it as PNG.", "bad_image")
-    return data
+    return replace(request, goal="views", seeds=seeds)
 
 
 def check_folder(path: Path) -> Path:
