@@ -31,8 +31,12 @@ def run(args: argparse.Namespace) -> Exit:
     from dreamlift.threads import prepare_threads
 
     prepare_threads(threads=1)  # it runs one process a core
+    from dreamlift.priors.weight_errors import WeightsError
+
     try:
         return Exit(_main(args.what, args.options))
+    except WeightsError as error:
+        raise CommandError(error.what, error.remedy, error.code) from error
     except FileNotFoundError as error:
         what = f"{error.filename or error} is missing."
         remedy = "Name a file that exists; if it is the model, run `dreamlift doctor`."

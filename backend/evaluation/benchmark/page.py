@@ -17,9 +17,11 @@ from torch import Tensor
 from dreamlift.evaluation.benchmark.objects import BenchmarkObject, prompt_pixels
 from dreamlift.evaluation.benchmark.pictures import novel_cameras, pictures_of
 from dreamlift.evaluation.models import Model
+from dreamlift.rendering.cameras import Cameras
 
 TILE = 128  # pixels
 SIDES = (0, 2, 4, 6)  # front, left, back, right of the novel cameras
+FOVY = 30.0  # degrees: nearer than where it is measured, which leaves room for every turn of a cube
 PAPER = 0.88  # grey behind everything: white objects must be seen
 GAP = 6  # pixels between objects on a page
 COLUMNS = 3
@@ -33,6 +35,7 @@ def object_sheet(asset: Model, truth: Model, case: BenchmarkObject) -> np.ndarra
         (2 tiles, 6 tiles, 3) uint8 sRGB: the prompt image takes two by two.
     """
     cameras = novel_cameras()[list(SIDES)]
+    cameras = Cameras(cameras.c2w, torch.full_like(cameras.fovy, FOVY))
     rows = [torch.cat(tuple(pictures_of(model, cameras, TILE).over(PAPER)), dim=-1) for model in (asset, truth)]
     prompt = F.interpolate(prompt_pixels(case)[None], (2 * TILE, 2 * TILE), mode="area")[0]
     return _bytes(torch.cat([prompt[:3] + (1 - prompt[3:]) * PAPER, torch.cat(rows, dim=-2)], dim=-1))
