@@ -42,6 +42,7 @@ LEAST_MEMORY = 2 * GIB  # a mini job: torch, diffusers and Warp loaded, the mode
 LEAST_DISK = 1 * GIB  # kernels, previews and assets of a day
 MINI_FOLDER = Path(__file__).parent / "mini"
 SUMS = "SHA256SUMS"
+RASTERIZER_VARIABLE = "DREAMLIFT_RASTERIZER"  # rendering/_nvdiffrast.py
 TORCH_INDEX = "https://download.pytorch.org/whl"
 
 
@@ -121,6 +122,7 @@ def check_device() -> Iterator[Finding]:
         )
     else:
         yield Finding("device", "ok", f"CPU, {psutil.cpu_count(logical=False)} cores; the mini preset is made for it.")
+    yield rasterizer_finding(_version("nvdiffrast"), os.environ.get(RASTERIZER_VARIABLE, "").strip().lower())
 
 
 def _cuda_packages() -> Iterator[Finding]:
@@ -134,10 +136,28 @@ def _cuda_packages() -> Iterator[Finding]:
     else:
         what = "Gaussian splatting uses the plain Warp kernels."
         yield Finding("gsplat", "warning", what, "For more speed run: pip install 'dreamlift[cuda]' (needs nvcc).")
-    chosen = _version("nvdiffrast")
-    licence = "its licence forbids commercial use"
-    what = f"{chosen}; {licence}" if chosen else f"not installed, not needed; {licence} (docs/licences.md)"
-    yield Finding("nvdiffrast", "ok", what)
+
+
+def rasterizer_finding(installed: str | None, choice: str) -> Finding:
+    """Which rasterizer draws; nvdiffrast only on CUDA and where the user chose it (`rendering/_nvdiffrast.py`).
+
+    Args:
+        installed: nvdiffrast's version, None where it is not installed.
+        choice: What the environment variable says.
+    """
+    licence = "its licence forbids commercial use (docs/licences.md)"
+    if choice not in ("", "warp", "nvdiffrast"):
+        what = f"{RASTERIZER_VARIABLE} is {choice!r}, which is no rasterizer."
+        return Finding("rasterizer", "problem", what, f"Set {RASTERIZER_VARIABLE} to warp or nvdiffrast, or unset it.")
+    if choice == "nvdiffrast" and not installed:
+        what = f"{RASTERIZER_VARIABLE} asks for nvdiffrast, which is not installed."
+        return Finding("rasterizer", "problem", what, f"Unset {RASTERIZER_VARIABLE}, or install it: {licence}.")
+    if choice == "nvdiffrast":
+        return Finding("rasterizer", "ok", f"nvdiffrast {installed} on CUDA, by your choice; {licence}")
+    if installed:
+        what = f"our own kernels; nvdiffrast {installed} is there and not used ({RASTERIZER_VARIABLE}=nvdiffrast would)"
+        return Finding("rasterizer", "ok", f"{what}; {licence}")
+    return Finding("rasterizer", "ok", f"our own kernels; nvdiffrast is not installed, not needed; {licence}")
 
 
 def check_presets() -> Iterator[Finding]:

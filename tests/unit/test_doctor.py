@@ -16,6 +16,7 @@ from faults.service_process import ServiceProcess
 from dreamlift import doctor
 from dreamlift.doctor import Finding, examine
 from dreamlift.memory.cards import GIB, Card, card_of_size, computer
+from dreamlift.rendering import _nvdiffrast
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +64,25 @@ def test_a_kernel_cache_that_cannot_be_written_is_a_problem(tmp_path):
     environment = {**os.environ, "WARP_CACHE_PATH": str(cache)}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert result.stdout.strip().splitlines()[-1:] == ["['problem']"], result.stderr
+
+
+@pytest.mark.parametrize(
+    ("installed", "choice", "level", "words"),
+    [
+        (None, "", "ok", "not needed"),
+        ("0.4.0", "", "ok", "not used"),
+        ("0.4.0", "nvdiffrast", "ok", "by your choice"),
+        (None, "nvdiffrast", "problem", "not installed"),
+        ("0.4.0", "opengl", "problem", "no rasterizer"),
+    ],
+)
+def test_it_says_which_rasterizer_draws_and_why(installed, choice, level, words):
+    finding = doctor.rasterizer_finding(installed, choice)
+    assert finding.level == level and words in finding.what and bool(finding.remedy) == (level != "ok")
+
+
+def test_doctor_and_rasterizer_read_the_same_variable():
+    assert doctor.RASTERIZER_VARIABLE == _nvdiffrast.VARIABLE
 
 
 def test_a_finding_travels_as_json():
