@@ -91,7 +91,7 @@ class OraclePrior:
 class QuietContext:
     """Stores nothing, shows nothing."""
 
-    device = torch.device("cpu")
+    device, plan = torch.device("cpu"), None
 
     def __init__(self, previews: bool = False):
         self.previews = previews

@@ -266,6 +266,17 @@ def test_the_full_preset_runs_at_toy_size_with_random_weights_and_everything_on(
     np.testing.assert_allclose(assets[0].vertices.max(0), assets[1].vertices.max(0), atol=0.02)
 
 
+@pytest.mark.parametrize("controller", ["pixel", "global"])
+def test_the_mini_preset_runs_on_the_mini_model_in_all_its_stages(controller):
+    prior = ImageDreamPrior.from_parts_of_mini(controller, None, "untrained").requires_grad_(False).eval()
+    context = Recording(Stop.FINISH, 6)
+    request = replace(REQUEST, settings={"steps": 10, "controller": controller, "triangles": 300, "texture_size": 512})
+    asset = imagedream.run(request, context, prior)
+    stages = {progress.stage for progress in context.steps}
+    assert stages == {"form", "shape", "asset"} and len(asset.faces) > 20
+    assert context.warnings == [] and "untrained" in asset.provenance.weights
+
+
 @pytest.mark.parametrize(("pixel", "rows", "expected"), [(1, 5, 4), (1, 10, 8), (0, 4, 4), (1, 0, 0)])
 def test_a_plan_s_frames_are_counted_in_views(pixel, rows, expected):
     context = Recording(plan=Plan(rows=rows))

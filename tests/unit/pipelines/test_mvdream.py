@@ -116,7 +116,7 @@ def test_a_run_takes_the_course_that_it_took_before_pipelines_shared_their_loop(
     )
     field_optimisation.optimise(job)
     sdf, colour = job.field.sdf.detach(), job.field.colour.detach()
-    # Another processor rounds otherwise, and 30 steps carry that on; a step drawn differently shows in the second digit.
+    # Another processor rounds otherwise, and 30 steps carry that on; a step drawn otherwise shows in the second digit.
     assert [float(value) for value in (sdf.mean(), sdf.std(), sdf.amin(), colour.std())] == pytest.approx(
         COURSE, rel=5e-3
     )
