@@ -25,6 +25,7 @@ from PIL import Image
 from scipy import ndimage
 
 from dreamlift.pipelines.context import RequestError
+from dreamlift.preprocessing.sheet import on_chequers
 from dreamlift.preprocessing.subject import Subject, subject
 from dreamlift.rendering.cameras import orbit
 from dreamlift.training.objects import COLOURS, random_object
@@ -172,32 +173,22 @@ def table(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def sheet(outcomes: list[Outcome], columns: int, tile: int = 160) -> Image.Image:
-    """Photos above what was cut out of them, on a chequered ground; a red field where the picture was refused."""
+def sheet(outcomes: list[Outcome], columns: int, tile: int = 150) -> Image.Image:
+    """Photos above what was cut out of them; a red field where the picture was refused."""
     rows = []
     for kind in KINDS:
         chosen = [one for one in outcomes if one.photo.kind == kind][:columns]
-        rows.append(np.hstack([fit(Image.open(io.BytesIO(one.photo.data)).convert("RGBA"), tile) for one in chosen]))
-        rows.append(np.hstack([fit(cut_shown(one), tile) for one in chosen]))
+        photos = [Image.open(io.BytesIO(one.photo.data)).convert("RGBA") for one in chosen]
+        rows.append(np.hstack([on_chequers(np.asarray(image), tile) for image in photos]))
+        rows.append(np.hstack([on_chequers(cut_shown(one), tile) for one in chosen]))
     return Image.fromarray(np.vstack(rows))
 
 
-def cut_shown(outcome: Outcome) -> Image.Image:
+def cut_shown(outcome: Outcome) -> np.ndarray:
     """The cut-out, or red."""
-    size = Image.open(io.BytesIO(outcome.photo.data)).size
-    if outcome.found is None:
-        return Image.new("RGBA", size, (200, 30, 30, 255))
-    return Image.fromarray(outcome.found.rgba)
-
-
-def fit(image: Image.Image, tile: int) -> np.ndarray:
-    """On a chequered tile."""
-    image.thumbnail((tile - 4, tile - 4))
-    y, x = np.mgrid[0:tile, 0:tile] // 10
-    ground = np.where(((x + y) % 2)[..., None], 235, 255).astype(np.uint8).repeat(3, 2)
-    square = Image.fromarray(ground).convert("RGBA")
-    square.alpha_composite(image, ((tile - image.width) // 2, (tile - image.height) // 2))
-    return np.asarray(square.convert("RGB"))
+    if outcome.found is not None:
+        return outcome.found.rgba
+    return np.full((*outcome.photo.truth.shape, 4), (200, 30, 30, 255), np.uint8)
 
 
 def main() -> None:

@@ -8,19 +8,21 @@ what each of them can and cannot do is measured in docs/images.md.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from dreamlift.pipelines.context import RequestError
 
 from . import judging, mattes
+from . import matting as models
 from .border_plane import differing, fit_background
 from .decoding import Picture, read_picture
 from .grabcut import grab
 from .judging import MASK_IT, Remark
+from .matting import Matting
 from .placing import FILL, recentred_rgba
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,6 @@ log = logging.getLogger(__name__)
 THRESHOLD = 0.5
 WORKING_SIDE = 320  # pixels, longer side, of the picture in which the thing is looked for
 LEAST_CONTRAST = 3.0  # nats by which GrabCut must tell thing from background
-Matting = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 sRGB to opacity (H, W) float32 in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def subject(
     Args:
         data: A picture file, as somebody gave it.
         mask: A picture file of the same shape, white where the thing is; it wins over everything else.
-        matting: A model that finds the opacity; None goes without.
+        matting: A model that finds the opacity; None takes the one whose file is on this machine, if any.
         threshold: How sure a pixel must be to belong to the thing, in (0, 1); higher cuts away more.
 
     Returns:
@@ -84,10 +85,8 @@ def subject(
         found = _by_mask(picture, mask, threshold)
     elif picture.is_cut_out:
         found = _by_alpha(picture, threshold)
-    elif matting is not None:
-        found = _by_model(picture, matting, threshold)
     else:
-        found = _by_colours(picture, threshold)
+        found = _by_itself(picture, matting, threshold)
     scale = max(picture.size) / max(picture.pixels.shape[:2])
     opacity = found.rgba[..., 3]
     remarks = [*found.warnings, *judging.check_size(opacity, scale), *judging.cut_off(opacity)]
@@ -135,6 +134,22 @@ def _by_alpha(picture: Picture, threshold: float) -> Subject:
     return Subject(rgba, "alpha", (*picture.remarks, *judging.pieces(rgba[..., 3])))
 
 
+def _by_itself(picture: Picture, matting: Matting | None, threshold: float) -> Subject:
+    """Without anybody's word: by a model where there is one, else by the colours."""
+    remarks: tuple[Remark, ...] = ()
+    if matting is None:
+        matting, remarks = models.find()
+    if matting is not None:
+        try:
+            return _by_model(picture, matting, threshold)
+        except RequestError as error:
+            if error.code != "no_subject":
+                raise
+            log.info("the matting model finds nothing; the colours decide")
+    found = _by_colours(picture, threshold)
+    return Subject(found.rgba, found.method, (*remarks, *found.warnings))
+
+
 def _by_model(picture: Picture, matting: Matting, threshold: float) -> Subject:
     colours = picture.pixels[..., :3]
     opacity = mattes.moved_edge(matting(colours), threshold)
@@ -145,8 +160,7 @@ def _by_model(picture: Picture, matting: Matting, threshold: float) -> Subject:
 
 
 def _near(taken: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    from scipy import ndimage
-
+    """What is taken and the soft edge around it."""
     return ndimage.binary_dilation(taken, iterations=max(2, round(0.01 * max(shape))))
 
 
