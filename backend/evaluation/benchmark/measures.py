@@ -15,12 +15,13 @@ from torch import Tensor
 
 from dreamlift.assets.normals import face_normals
 from dreamlift.evaluation.benchmark.pictures import Pictures
-from dreamlift.evaluation.models import Model
+from dreamlift.evaluation.models import VOLUME_GRID, VOLUME_HIGH, VOLUME_LOW, Model
 
 WHITE = 1.0  # background of PSNR and SSIM, as published evaluations have it
 BEST_PSNR = 60.0  # dB, of equal pictures: 8-bit textures cannot tell more
 SURFACE_POINTS, NEAREST_POINTS = 20_000, 100_000  # the denser, the less do the points' own gaps count
-STRAY_CELLS = 3  # of the volume grid: what lies farther off the true object is stray
+STRAY = 0.045  # longest sides: what lies farther off the true object is stray; three cells of the volume grid
+FLOATER_REACH = 0.10  # longest sides: a stray body that reaches so far is a floater, a nearer one a swelling
 FLOATER_SHARE = 5e-4  # of the true volume: a smaller stray body is not counted
 SHARP_LEAST = 5e-4  # variance of the truth's Laplacian: below it, there is nothing to be sharp
 _SHARP_BORDER = 2  # pixels inside the silhouette that are left out
@@ -98,16 +99,25 @@ def surface_points(model: Model, count: int, seed: int) -> np.ndarray:
 
 
 def stray(asset: Model, truth: Model) -> tuple[float, int]:
-    """What hangs in the air around the true object: share of its volume, and in how many bodies.
+    """What hangs in the air around the true object.
 
-    The pipelines join loose pieces by necks or drop them, so that counting components of the mesh finds nothing: the
+    The pipelines join loose pieces by necks or drop them, so that counting the mesh's components finds nothing: the
     truth says what does not belong there.
+
+    Returns:
+        The volume farther than `STRAY` from the true object as a share of the true volume, and the number of its
+        connected bodies that reach farther than `FLOATER_REACH`.
     """
     volume = max(np.count_nonzero(truth.inside), 1)
-    outside = asset.inside & ~ndimage.binary_dilation(truth.inside, iterations=STRAY_CELLS)
-    labels, count = ndimage.label(outside)
+    cell = (VOLUME_HIGH[0] - VOLUME_LOW[0]) / (VOLUME_GRID - 1)
+    away = ndimage.distance_transform_edt(~truth.inside) * cell
+    labels, count = ndimage.label(asset.inside & (away > STRAY))
+    if not count:
+        return 0.0, 0
+    numbers = np.arange(1, count + 1)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    return float(sizes.sum() / volume), int(np.count_nonzero(sizes >= FLOATER_SHARE * volume))
+    reach = ndimage.maximum(away, labels, numbers)
+    return float(sizes.sum() / volume), int(np.sum((sizes >= FLOATER_SHARE * volume) & (reach > FLOATER_REACH)))
 
 
 def saturation(pictures: Pictures) -> float:

@@ -51,8 +51,8 @@ class Score:
         solid: One connected watertight mesh that looks outwards.
         janus: The front's features on another side; None for objects without a front.
         signs: The three Janus signs; empty where there is none.
-        stray: Volume in the air around the true object, as a share of its own; None without an asset.
-        floaters: In how many bodies; None without an asset.
+        stray: Volume away from the true object, as a share of its own; None without an asset.
+        floaters: Bodies of it that reach far; None without an asset.
         saturation: Mean HSV saturation less the truth's; None without an asset.
         sharpness: Variance of the Laplacian over the truth's; None where the truth is plain.
         image_similarity: Mean cosine with the prompt image; None where nobody judges.

@@ -6,6 +6,8 @@ finishing makes of a perfect field is the ceiling that everything else is read a
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,14 +51,19 @@ class Variant:
     def folder(self) -> str:
         """Name of the folder for its results: what was asked for and of which weights, so that equal runs are shared.
 
+        A setting that is not named has its default, whatever that is in this version.
+
         Raises:
             FileNotFoundError: Weights are missing.
         """
         if not self.pipeline:
             return "truth"
-        files = [MINI / folder / "model.safetensors" for folder in self.weights]
-        chosen = [f"{key} {value}" for key, value in sorted(self.settings.items())]
-        return file_name(self.pipeline, *chosen, fingerprint(files))
+        weights = fingerprint(MINI / folder / "model.safetensors" for folder in self.weights)
+        known = {setting.key: setting.defaults for setting in catalog.PIPELINES[self.pipeline].settings}
+        usual = {key: defaults["mini"] for key, defaults in known.items() if "mini" in defaults}
+        changed = [f"{key} {value}" for key, value in sorted(self.settings.items()) if usual.get(key) != value]
+        every = json.dumps({**usual, **self.settings}, sort_keys=True)
+        return file_name(self.pipeline, *changed, hashlib.sha256(f"{weights} {every}".encode()).hexdigest()[:8])
 
     def check(self) -> None:
         """Refuse settings that this version's pipelines do not have.

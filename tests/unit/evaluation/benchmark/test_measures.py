@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from dreamlift.evaluation.benchmark import measures
 from dreamlift.evaluation.benchmark.measures import BEST_PSNR
@@ -112,6 +113,9 @@ def test_a_loose_body_is_a_floater_and_a_thick_skin_is_not():
     inside[5:9, 5:9, 60:64] = True
     share, bodies = measures.stray(replace(model, inside=inside), model)
     assert bodies == 1 and share == pytest.approx(64 / np.count_nonzero(model.inside))
+    skin = replace(model, inside=ndimage.binary_dilation(model.inside, iterations=5))
+    share, bodies = measures.stray(skin, model)
+    assert share > 0.05 and bodies == 0, "a swelling, not a floater"
 
 
 def test_nothing_against_the_truth_is_worth_nothing():

@@ -24,6 +24,7 @@ from dreamlift.evaluation.benchmark.run import (
 from dreamlift.evaluation.benchmark.scores import BenchmarkFolder, score_asset
 from dreamlift.evaluation.benchmark.variants import COMPARISONS, TRUTH, true_asset
 from dreamlift.evaluation.runner import Made
+from dreamlift.pipelines import catalog
 from dreamlift.pipelines.context import RequestError
 
 MUG = BY_NAME["mug-orange-blue"]
@@ -127,6 +128,9 @@ def test_variants_ask_for_what_the_pipelines_have():
 def test_equal_requests_share_a_folder_and_others_do_not():
     folders = {name: variant.folder() for name, variant in VARIANTS.items() if "imagedream" not in variant.pipeline}
     assert folders["mvdream"] != folders["mvdream-refined"] and folders["truth"] == "truth"
+    plain = catalog.PIPELINES["mvdream"].settings
+    usual = next(setting.defaults["mini"] for setting in plain if setting.key == "refine_texture")
+    assert folders["caption-only"] == folders["mvdream-refined" if usual else "mvdream"]
 
 
 def test_a_variant_without_weights_is_left_out_and_none_left_is_an_error(tmp_path):
