@@ -9,7 +9,6 @@ hostile file ends this process and nothing else; `service/cut_outs.py` watches t
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +20,7 @@ NOTHING_FOUND = ("needs_mask", "no_subject")  # the picture is good: the artist 
 
 
 def limit_self() -> None:
-    """Bound memory, processor time and files, and give way to jobs. Windows has none of these; the clock remains."""
+    """Bound memory, processor time and files. Windows has none of these limits; the service's clock remains."""
     if sys.platform == "win32":
         return
     import resource
@@ -38,7 +37,6 @@ def limit_self() -> None:
             resource.setrlimit(kind, (least, hard))
         except (ValueError, OSError) as error:  # macOS refuses to bound address space
             print(f"limit {kind} cannot be set: {error}", file=sys.stderr)
-    os.nice(5)
 
 
 def cut_out(data: bytes, threshold: float, output: BinaryIO) -> None:
