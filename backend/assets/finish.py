@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,6 +21,9 @@ from dreamlift.assets.unwrap import unwrapped
 from dreamlift.pipelines.context import Asset, Provenance
 
 logger = logging.getLogger(__name__)
+
+Refine = Callable[[Surface, np.ndarray, np.ndarray], np.ndarray]
+"""The finished mesh, its UVs (F, 3, 2) and its baked texture (S, S, 3) uint8 to a better texture of that shape."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,14 @@ class FinishSettings:
             raise ValueError(f"size_m must be positive, got {self.size_m}: it is the longest side in metres.")
 
 
-def finish(surface: Surface, color_of: ColorOf, settings: FinishSettings, provenance: Provenance) -> Asset:
-    """Smooth, decimate, unwrap, bake, and put the object on the ground at its real size.
+def finish(
+    surface: Surface,
+    color_of: ColorOf,
+    settings: FinishSettings,
+    provenance: Provenance,
+    refine: Refine | None = None,
+) -> Asset:
+    """Smooth, decimate, unwrap, bake, refine, and put the object on the ground at its real size.
 
     Args:
         surface: In the field's coordinates, inside [-1, 1]^3; from `extract_surface`. A mesh that is not one watertight
@@ -61,6 +70,7 @@ def finish(surface: Surface, color_of: ColorOf, settings: FinishSettings, proven
         color_of: sRGB of the field at points of the surface; see `bake.ColorOf`.
         settings: Sizes and targets.
         provenance: Travels with the asset.
+        refine: Makes the texture better; None keeps the baked one.
 
     Returns:
         One watertight solid with a texture, metres, z up, front +x, origin at the centre of its base.
@@ -76,6 +86,9 @@ def finish(surface: Surface, color_of: ColorOf, settings: FinishSettings, proven
         unwrapping = unwrapped(surface, settings.texture_size, time_limit=settings.unwrap_seconds)
     with _timed("bake"):
         texture = baked(surface, unwrapping.uvs, color_of, settings.texture_size)
+    if refine is not None:
+        with _timed("refine"):
+            texture = refine(surface, unwrapping.uvs, texture)
     return Asset(
         vertices=on_the_ground(surface.vertices, settings.size_m),
         faces=surface.faces.astype(np.int32),

@@ -137,6 +137,13 @@ def _of_fields(strength: tuple[float, float], steps: int, others: tuple[str, ...
             unit="m",
             help="Length of the finished object's longest side.",
         ),
+        SettingDescription(
+            "refine_texture",
+            "Refine Texture",
+            "bool",
+            _defaults(False, False, *others),
+            help="Paint the finished mesh once more under the same model: cleaner colours, a few seconds longer.",
+        ),
     )
 
 

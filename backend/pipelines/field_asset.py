@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamlift.assets.finish import FinishSettings, finish
+from dreamlift.assets.finish import FinishSettings, Refine, finish
 from dreamlift.assets.surface import EmptySurface, extract_surface
 from dreamlift.representations.field import Field
 from dreamlift.representations.sdf_grid import SdfGrid
@@ -25,7 +25,8 @@ from .provenance import provenance_of
 if TYPE_CHECKING:
     from .field_optimisation import Optimisation
 
-FINISH_STEPS = 3  # surface, asset, done
+FINISH_STEPS = 3  # surface, asset, done; refining the texture adds its own before the last
+MESHED = 1  # how many of them are done when the texture is refined
 FIRST_PREVIEW_STEP = 4  # by then the ball has a colour
 
 
@@ -35,11 +36,17 @@ def forecast(settings: FieldSettings, second: float, last: float, memory: int) -
     Args:
         settings: For the stages.
         second: Seconds a step.
-        last: Seconds of the last stage, which makes the asset.
+        last: Seconds of the last stage, which makes the asset, without refining its texture.
         memory: Bytes of device memory at the widest moment.
     """
     stages = [StagePlan(stage.name, stage.steps, stage.steps * second, memory) for stage in settings.stages]
-    return [*stages, StagePlan("asset", FINISH_STEPS, last, memory)]
+    steps = finish_steps(settings)
+    return [*stages, StagePlan("asset", steps, last + (steps - FINISH_STEPS) * second, memory)]
+
+
+def finish_steps(settings: FieldSettings) -> int:
+    """Steps of the last stage: surface, mesh, a step each question about the texture, done."""
+    return FINISH_STEPS + (settings.texture.questions if settings.texture else 0)
 
 
 def show_previews(job: Optimisation, stage: StageSettings) -> None:
@@ -52,22 +59,24 @@ def show_previews(job: Optimisation, stage: StageSettings) -> None:
     job.context.publish(views_preview(job.field, job.settings, stage.volume, job.occupied(stage)))
 
 
-def finish_asset(job: Optimisation, request: Request, started: float) -> Asset:
-    """The last stage: surface, clean-up, UVs, texture.
+def finish_asset(job: Optimisation, request: Request, started: float, refine: Refine | None = None) -> Asset:
+    """The last stage: surface, clean-up, UVs, texture, and the texture made better.
 
     Args:
         job: The optimised field.
         request: Goes into the provenance.
         started: When the job began, seconds of the monotonic clock.
+        refine: Makes the baked texture better; None keeps it.
 
     Returns:
         The asset, in metres.
 
     Raises:
         RequestError: The field is empty, so there is no surface.
+        Stopped: On CANCEL and PAUSE while the texture is refined.
     """
-    index = len(job.settings.stages)
-    job.context.progress(Progress("asset", index, index + 1, 0, FINISH_STEPS))
+    index, steps = len(job.settings.stages), finish_steps(job.settings)
+    job.context.progress(Progress("asset", index, index + 1, 0, steps))
     if isinstance(job.field, SdfGrid):
         job.field.softness = job.settings.softness_at(job.step)
     asset = job.settings.asset
@@ -78,11 +87,11 @@ def finish_asset(job: Optimisation, request: Request, started: float) -> Asset:
         what = f"Nothing took shape for {about} in {job.step} steps."
         remedy = f"Give it more steps, or change the {'picture' if request.images else 'prompt'} or the seed."
         raise RequestError("empty_object", what, remedy) from error
-    job.context.progress(Progress("asset", index, index + 1, 1, FINISH_STEPS))
+    job.context.progress(Progress("asset", index, index + 1, MESHED, steps))
     provenance = provenance_of(job.prior, request, started, job.context.plan)
     targets = FinishSettings(asset.triangles, asset.texture_size, asset.size_m)
-    finished = finish(surface, functools.partial(albedo_of, job.field), targets, provenance)
-    job.context.progress(Progress("asset", index, index + 1, FINISH_STEPS, FINISH_STEPS, 0.0))
+    finished = finish(surface, functools.partial(albedo_of, job.field), targets, provenance, refine)
+    job.context.progress(Progress("asset", index, index + 1, steps, steps, 0.0))
     return finished
 
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from dreamlift.distillation.mv_sds import Guidance
 from dreamlift.distillation.schedules import Schedule, constant, ramp
+from dreamlift.distillation.texture_fit import FitSettings
 from dreamlift.rendering.view_sets import ViewSetRanges
 from dreamlift.rendering.volume import VolumeSettings
 from dreamlift.representations.density_field import DensityFieldSettings
@@ -123,6 +124,40 @@ class AssetSettings:
 
 
 @dataclass(frozen=True)
+class TextureSettings:
+    """How the finished texture is refined under the prior; measured with the mini models, see docs/textures.md.
+
+    Args:
+        rounds: How often the prior is asked about the texture as it then is.
+        sets: Sets of views that it is asked about in a round.
+        lowest_t, highest_t: Range of the timesteps, share of the schedule.
+        seen: Height and width at which the prior sees the mesh, pixels; None takes its own.
+        supersample: Samples a pixel along each side.
+        cell: Of the lattice that holds what is added to the texture, pixels of those views.
+        softness: Of the prior's pictures, standard deviation in pixels: what they show was sharper by as much. 0 takes
+            them as they are.
+        edge_weight: How much pixels beside the object's outline count; those inside count 1.
+        fit: How all answers become one texture.
+    """
+
+    rounds: int = 1
+    sets: int = 24
+    lowest_t: float = 0.5
+    highest_t: float = 0.8
+    seen: int | None = None
+    supersample: int = 2
+    cell: float = 0.5
+    softness: float = 0.8
+    edge_weight: float = 0.3
+    fit: FitSettings = FitSettings()
+
+    @property
+    def questions(self) -> int:
+        """Sets of views that the prior is asked about, all rounds together."""
+        return self.rounds * self.sets
+
+
+@dataclass(frozen=True)
 class FieldSettings:
     """One preset of a pipeline that optimises a field; pipelines with settings of their own derive from it.
 
@@ -139,6 +174,7 @@ class FieldSettings:
         softness: Logarithm of an SDF grid's softness in world units, by step; None for a density field.
         negative_prompt: Used where the request has none.
         asset: The finished object.
+        texture: How its texture is refined; None keeps the field's colours.
         preview_grid: Grid points along an edge for preview meshes.
         preview_resolution: Height and width of preview pictures, pixels.
     """
@@ -155,6 +191,7 @@ class FieldSettings:
     softness: Schedule | None = None
     negative_prompt: str = ""
     asset: AssetSettings = field(default_factory=AssetSettings)
+    texture: TextureSettings | None = None
     preview_grid: int = 96
     preview_resolution: int = 128
 
@@ -186,11 +223,14 @@ class FieldSettings:
         """These settings with a request's overrides of what every such pipeline has; the catalog checked the values.
 
         Args:
-            values: "steps", "guidance_scale" and fields of `AssetSettings`.
+            values: "steps", "guidance_scale", "refine_texture" and fields of `AssetSettings`.
         """
         values = dict(values)
         settings = self.with_steps(values.pop("steps")) if "steps" in values else self
         if "guidance_scale" in values:
             scale = float(values.pop("guidance_scale"))
             settings = replace(settings, guidance=replace(settings.guidance, scale=scale))
+        if "refine_texture" in values:
+            texture = settings.texture or TextureSettings()
+            settings = replace(settings, texture=texture if values.pop("refine_texture") else None)
         return replace(settings, asset=replace(settings.asset, **values))

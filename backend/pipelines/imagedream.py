@@ -9,6 +9,7 @@ docs/imagedream.md.
 
 from __future__ import annotations
 
+import functools
 import time
 
 import torch
@@ -31,6 +32,7 @@ from .imagedream_settings import ImageDreamSettings, PictureSettings, settings_f
 from .imagedream_views import GREY, NEGATIVE_PROMPT, ImageDreamViews
 from .picture_views import SMALL, weights_error
 from .seed_views import draw_views
+from .texture_refinement import refined
 
 MOST_KEPT = 256  # encoded pictures, a few kilobytes each
 
@@ -95,7 +97,7 @@ def run(
     job = Optimisation(settings, prior, told, request.seed, context, frames)
     job.restore()
     optimise(job)
-    return finish_asset(job, request, started)
+    return finish_asset(job, request, started, functools.partial(refined, job))
 
 
 class ImagePrompt:

@@ -8,6 +8,7 @@ knows no sockets and no files. Numbers and their sources are in `mvdream_setting
 
 from __future__ import annotations
 
+import functools
 import time
 
 import torch
@@ -24,6 +25,7 @@ from .mvdream_prior import check_words, encode_condition, load_prior
 from .mvdream_settings import settings_for
 from .mvdream_views import SAMPLING_FULL, SAMPLING_MINI, MvDreamViews
 from .seed_views import draw_views
+from .texture_refinement import refined
 
 # Seconds a step, seconds of the last stage and bytes, for a forecast; none of it was measured on a GPU. Mini on a CPU:
 # one core of a busy EPYC. Full on CUDA: the published 1.5 hours on a V100; on a CPU it is only for tests.
@@ -78,7 +80,7 @@ def run(
     job = Optimisation(settings, prior, always(condition), request.seed, context)
     job.restore()
     optimise(job)
-    return finish_asset(job, request, started)
+    return finish_asset(job, request, started, functools.partial(refined, job))
 
 
 def sample_views(request: Request, context: Context, prior: MVDreamPrior | None = None) -> SeedViews:
