@@ -43,7 +43,7 @@ def tend(app: App, now: float, budget: float) -> bool:
     key, picture = pictures.identity(image), app.session.picture
     if picture is None or picture.key != key:
         app.session.use_picture(_opened(key, image))
-        app.picture_icon = 0
+        app.picture_icon = app.cut_icon = 0
         return True
     was_read = picture.source is not None
     if not picture.fresh:  # showing it takes a tick of its own
@@ -52,17 +52,24 @@ def tend(app: App, now: float, budget: float) -> bool:
     can_ask = app.snapshot.online and app.session.can_cut_out
     if can_ask and fields.cut_out and not holds_still and picture.want(fields.threshold, now):
         app.session.cut_out(picture)
-    if not app.picture_icon:
-        app.picture_icon, app.borrows_icon = pictures.icon(image), True
     changed = picture.fresh or was_read != (picture.source is not None)
     if picture.is_cut_out and not picture.asked and _take_mask(picture, fields.mask):
         return True
     if picture.fresh:
         picture.fresh = False
         shown = picture.shown()
-        if shown is not None:
-            app.picture_icon, app.borrows_icon = app.thumbnails.show(SHOWN, shown), False
-    return changed
+        app.cut_icon = app.thumbnails.show(SHOWN, shown) if shown is not None else 0
+    return _choose_icon(app, image, bool(app.cut_icon and fields.cut_out)) or changed
+
+
+def _choose_icon(app: App, image: bpy.types.Image, is_cut: bool) -> bool:
+    """The subject where one is cut out, else Blender's preview of the image; whether it is another one now."""
+    before = app.picture_icon
+    if is_cut:
+        app.picture_icon, app.borrows_icon = app.cut_icon, False
+    elif not (app.borrows_icon and app.picture_icon):
+        app.picture_icon, app.borrows_icon = pictures.icon(image), True
+    return app.picture_icon != before
 
 
 def give_icon_back(app: App) -> None:

@@ -304,6 +304,7 @@ _UNUSABLE = {
 }
 _START = Button("dreamlift.start_backend", "Start Backend", "PLAY")
 _RETRY = Button("dreamlift.try_again", "Try Again", "FILE_REFRESH")
+_READ_AGAIN = Button("dreamlift.read_image_again", "Try Again", "FILE_REFRESH")
 _SERVERS = Button("dreamlift.show_servers", "Servers", "PREFERENCES")
 
 
@@ -413,7 +414,7 @@ def _picture(session: Session, around: Surroundings) -> PictureView:
         is_cut=around.cut and picture.is_cut_out,
         has_threshold=picture.method != "alpha",
         is_painting=around.painting,
-        problem=problem_card(picture.problem) if picture.problem else None,
+        problem=problem_card(picture.problem, (_READ_AGAIN,)) if picture.problem else None,
         notes=tuple(words.wrap(f"{newest.what} {newest.remedy}")) if unmarked else (),
     )
 

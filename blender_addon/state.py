@@ -45,6 +45,7 @@ class App:
         self.icons: dict[str, tuple[int, ...]] = {}  # of the views, by job
         self.seed_icons: dict[int, tuple[int, ...]] = {}  # of the pictures of Preview Seeds, by seed
         self.picture_icon = 0  # of the image that the next object is made from
+        self.cut_icon = 0  # of its subject, among the thumbnails
         self.borrows_icon = False  # it is a datablock's, not one of the thumbnails
         self.front: dict[str, object] = {}  # newest front picture by job, for the Asset Browser
         self.command: Path | None = None

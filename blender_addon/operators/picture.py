@@ -191,6 +191,20 @@ class DREAMLIFT_OT_image_from_view(bpy.types.Operator):
         return _use(self, context, pictures.pack(pictures.FROM_VIEW, pixels))
 
 
+class DREAMLIFT_OT_read_image_again(bpy.types.Operator):
+    """Read the image again and have it cut out anew"""
+
+    bl_idname = "dreamlift.read_image_again"
+    bl_label = "Try Again"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, _context):
+        """The next ticks do it."""
+        state.current().session.use_picture(None)
+        pump.request_redraw()
+        return {"FINISHED"}
+
+
 class DREAMLIFT_OT_edit_mask(bpy.types.Operator):
     """Paint on the image in a new window: white over what belongs to the subject, black over what does not"""
 
@@ -286,6 +300,7 @@ CLASSES = (
     DREAMLIFT_FH_image,
     DREAMLIFT_OT_paste_image,
     DREAMLIFT_OT_image_from_view,
+    DREAMLIFT_OT_read_image_again,
     DREAMLIFT_OT_edit_mask,
     DREAMLIFT_OT_use_mask,
     DREAMLIFT_OT_drop_mask,

@@ -483,6 +483,10 @@ def a_picture_of_another_kind_is_encoded_by_blender_and_a_broken_one_says_so(fol
     bpy.ops.dreamlift.drop_image(filepath=str(broken))
     wait(lambda: app().snapshot.picture and app().snapshot.picture.problem, what="the refusal")
     assert app().snapshot.needs and not bpy.ops.dreamlift.generate.poll()
+    assert app().snapshot.picture.problem.buttons[0].operator == "dreamlift.read_image_again"
+    picture_file(broken)
+    bpy.ops.dreamlift.read_image_again()
+    wait(lambda: cut_out_picture() and not app().snapshot.needs, what="the mended file")
     broken.unlink()
     try:
         bpy.ops.dreamlift.drop_image(filepath=str(broken))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -67,8 +69,18 @@ def test_a_picture_without_a_subject_comes_back_with_its_pixels_and_the_reason(c
     assert answer.remarks[0].what and answer.remarks[0].remedy
 
 
+def bomb() -> bytes:
+    """A PNG of a few bytes that says it has 60,000 x 60,000 pixels."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 6, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(99))))
+    framed = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
 def test_bytes_that_are_no_picture_are_refused_and_the_service_lives_on(client):
-    assert refused(client, b"\x89PNG\r\n\x1a\n" + bytes(200)).code == "bad_image"
+    for hostile in (b"\x89PNG\r\n\x1a\n" + bytes(200), bomb(), png(red_ball())[:300], b"\xff\xd8\xff" + bytes(9)):
+        assert refused(client, hostile).code == "bad_image"
     assert client.cut_out(png(red_ball())).method == "alpha"
 
 
