@@ -100,7 +100,6 @@ class PictureView:
     is_busy: bool
     can_cut: bool  # this server can
     is_cut: bool  # and has; the subject can be corrected
-    has_threshold: bool  # another one would find another subject
     is_painting: bool
     problem: Card | None
     notes: tuple[str, ...]
@@ -412,7 +411,6 @@ def _picture(session: Session, around: Surroundings) -> PictureView:
         is_busy=busy,
         can_cut=can_cut,
         is_cut=around.cut and picture.is_cut_out,
-        has_threshold=picture.method != "alpha",
         is_painting=around.painting,
         problem=problem_card(picture.problem, (_READ_AGAIN,)) if picture.problem else None,
         notes=tuple(words.wrap(f"{newest.what} {newest.remedy}")) if unmarked else (),

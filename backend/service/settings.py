@@ -65,7 +65,7 @@ class ServiceSettings:
     devices: tuple[str, ...] = ("auto",)
     worker_command: tuple[str, ...] = (sys.executable, "-m", "dreamlift.workers")
     cut_out_command: tuple[str, ...] = (sys.executable, "-m", "dreamlift.workers.cut_out")
-    cut_out_seconds: float = 60.0
+    cut_out_seconds: float = 120.0
     attempts: int = 3
     worker_silence: float = 60.0
     worker_start_silence: float = 180.0

@@ -59,8 +59,7 @@ def _draw_subject(layout, fields, view: PictureView) -> None:
         row.operator("dreamlift.drop_mask", text="", icon="X")
         return
     if view.is_cut:
-        if view.has_threshold:
-            body.prop(fields, "threshold", slider=True)
+        body.prop(fields, "threshold", slider=True)
         row = body.row(align=True)
         row.operator("dreamlift.edit_mask", icon="BRUSH_DATA")
         if fields.mask is not None:
