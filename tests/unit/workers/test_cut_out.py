@@ -70,3 +70,11 @@ def test_the_module_imports_nothing_heavy_before_its_limits():
     code = "import sys, dreamlift.workers.cut_out; print({'numpy', 'PIL', 'scipy', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "set()\n", done.stdout + done.stderr
+
+
+def test_several_things_come_back_uncut_to_be_marked_by_hand():
+    pixels = np.concatenate([wall_with_a_disc(), wall_with_a_disc()], 1)
+    said, rgba = answer(png(pixels))
+    assert said["method"] == "" and said["remarks"][0]["code"] == "several_subjects"
+    np.testing.assert_array_equal(rgba[..., :3], pixels)
+    assert not rgba[..., 3].any()
