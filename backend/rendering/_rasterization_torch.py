@@ -35,9 +35,9 @@ def draw(
         face ids (N, R, R) int32, -1 where nothing is; barycentrics (N, R, R, 3) with perspective, 0 where nothing is;
         depth along z (N, R, R), inf where nothing is. The last two are differentiable in the vertices.
 
-    For a pixel's direction (x, y, 1) the corner a moves to a.xy - (x, y) a.z; the cross products of the moved corners
-    are proportional to the barycentrics of the ray's hit, also where a corner is behind the camera, so no triangle has
-    to be clipped (homogeneous rasterisation, Olano and Greer 1997). Only the box is that of the clipped triangle.
+    A pixel's ray d = (x, y, 1) and two corners span the volume d . (b x c). The three volumes of a triangle are
+    proportional to the barycentrics of the ray's hit, also where a corner is behind the camera, so no triangle has to
+    be clipped (homogeneous rasterisation, Olano and Greer 1997). Only the box is that of the clipped triangle.
     """
     results = [_draw_one(v, faces.long(), t, resolution, near) for v, t in zip(vertices, tangents, strict=True)]
     if not results:
@@ -52,7 +52,7 @@ def _draw_one(vertices: Tensor, faces: Tensor, tangent: Tensor, resolution: int,
     tangent = tangent.double()
     with torch.no_grad():
         face, row, column = _candidates(corners, tangent, resolution, near)
-        u, v, w = _areas(corners[face], row, column, tangent, resolution)
+        u, v, w = _volumes(corners[face], row, column, tangent, resolution)
         weights = torch.stack([u, v, w], -1)
         depth = _depth(corners[face], u, v, w)
         inside = ((weights >= 0).all(-1) | (weights <= 0).all(-1)) & (u + v + w != 0) & (depth >= near)
@@ -62,7 +62,7 @@ def _draw_one(vertices: Tensor, faces: Tensor, tangent: Tensor, resolution: int,
         keys.scatter_reduce_(0, pixel, key, "amin")
         won = keys[pixel] == key
         face, row, column, pixel = face[won], row[won], column[won], pixel[won]
-    u, v, w = _areas(corners[face], row, column, tangent, resolution)
+    u, v, w = _volumes(corners[face], row, column, tangent, resolution)
     total = u + v + w
     square = (resolution, resolution)
     face_ids = torch.full((resolution * resolution,), -1, dtype=torch.int32, device=vertices.device)
@@ -122,11 +122,11 @@ def directions(index: Tensor, tangent: Tensor, resolution: int) -> Tensor:
     return (index.double() - (0.5 * resolution - 0.5)) * pixel_size(tangent, resolution)
 
 
-def _areas(corners: Tensor, row: Tensor, column: Tensor, tangent: Tensor, resolution: int) -> tuple[Tensor, ...]:
+def _volumes(corners: Tensor, row: Tensor, column: Tensor, tangent: Tensor, resolution: int) -> tuple[Tensor, ...]:
     """Unnormalised barycentrics, each (P,), of the pixels' rays in their triangles."""
     x, y = directions(column, tangent, resolution), -directions(row, tangent, resolution)
-    p, q, r = ((corners[:, k, 0] - x * corners[:, k, 2], corners[:, k, 1] - y * corners[:, k, 2]) for k in range(3))
-    return tuple(a[0] * b[1] - a[1] * b[0] for a, b in ((q, r), (r, p), (p, q)))
+    normals = torch.linalg.cross(corners[:, [1, 2, 0]], corners[:, [2, 0, 1]])
+    return tuple(normals[:, k, 0] * x + (normals[:, k, 1] * y + normals[:, k, 2]) for k in range(3))
 
 
 def _depth(corners: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:

@@ -90,15 +90,9 @@ def pixel_box(box: wp.vec4d, resolution: int, pixel: wp.float64) -> wp.vec4d:
 
 
 @wp.func
-def moved(p: wp.vec3d, x: wp.float64, y: wp.float64) -> wp.vec2d:
-    """A corner relative to the ray (x, y, 1), in the plane z = its own."""
-    return wp.vec2d(p[0] - x * p[2], p[1] - y * p[2])
-
-
-@wp.func
-def area(p: wp.vec2d, q: wp.vec2d) -> wp.float64:
-    """Twice the signed area of (ray, p, q); exactly minus that of (ray, q, p)."""
-    return p[0] * q[1] - p[1] * q[0]
+def volume(normal: wp.vec3d, x: wp.float64, y: wp.float64) -> wp.float64:
+    """Of the ray (x, y, 1) with two corners, whose cross product is given; exactly minus that of them exchanged."""
+    return normal[0] * x + (normal[1] * y + normal[2])
 
 
 @wp.kernel
@@ -123,12 +117,12 @@ def draw_triangles(
     box = pixel_box(around, resolution, pixel)
     if box[0] > box[1] or box[2] > box[3]:
         return
+    of_a, of_b, of_c = wp.cross(b, c), wp.cross(c, a), wp.cross(a, b)
     for row in range(int(box[2]), int(box[3]) + 1):
         y = -direction(row, resolution, pixel)
         for column in range(int(box[0]), int(box[1]) + 1):
             x = direction(column, resolution, pixel)
-            p, q, r = moved(a, x, y), moved(b, x, y), moved(c, x, y)
-            u, v, w = area(q, r), area(r, p), area(p, q)
+            u, v, w = volume(of_a, x, y), volume(of_b, x, y), volume(of_c, x, y)
             inside = (u >= ZERO and v >= ZERO and w >= ZERO) or (u <= ZERO and v <= ZERO and w <= ZERO)
             total = u + v + w
             if inside and total != ZERO:
@@ -159,25 +153,16 @@ def locate_hits(
     a = corner(vertices, view, faces[face, 0])
     b = corner(vertices, view, faces[face, 1])
     c = corner(vertices, view, faces[face, 2])
-    p, q, r = moved(a, x, y), moved(b, x, y), moved(c, x, y)
-    u, v, w = area(q, r), area(r, p), area(p, q)
+    u, v, w = volume(wp.cross(b, c), x, y), volume(wp.cross(c, a), x, y), volume(wp.cross(a, b), x, y)
     total = u + v + w
     barycentrics[index] = wp.vec3(float(u / total), float(v / total), float(w / total))
     depths[index] = float((u * a[2] + v * b[2] + w * c[2]) / total)
 
 
 @wp.func
-def add_to_corner(
-    gradients: wp.array2d(dtype=wp.vec3),
-    view: int,
-    vertex: int,
-    flat: wp.vec2d,  # gradient of the moved corner
-    deep: wp.float64,  # of its z, beside that
-    x: wp.float64,
-    y: wp.float64,
-):
-    z = deep - x * flat[0] - y * flat[1]
-    wp.atomic_add(gradients, view, vertex, wp.vec3(float(flat[0]), float(flat[1]), float(z)))
+def add_to_corner(gradients: wp.array2d(dtype=wp.vec3), view: int, vertex: int, given: wp.vec3d, deep: wp.float64):
+    """Add a corner's gradient, and what its depth gets beside."""
+    wp.atomic_add(gradients, view, vertex, wp.vec3(float(given[0]), float(given[1]), float(given[2] + deep)))
 
 
 @wp.kernel
@@ -202,8 +187,7 @@ def spread_gradients(
     a = corner(vertices, view, faces[face, 0])
     b = corner(vertices, view, faces[face, 1])
     c = corner(vertices, view, faces[face, 2])
-    p, q, r = moved(a, x, y), moved(b, x, y), moved(c, x, y)
-    u, v, w = area(q, r), area(r, p), area(p, q)
+    u, v, w = volume(wp.cross(b, c), x, y), volume(wp.cross(c, a), x, y), volume(wp.cross(a, b), x, y)
     total = u + v + w
     share = wp.vec3d(u / total, v / total, w / total)
     given = of_barycentrics[index]
@@ -211,13 +195,14 @@ def spread_gradients(
     wanted = wp.vec3d(wp.float64(given[0]), wp.float64(given[1]), wp.float64(given[2])) + deep * wp.vec3d(
         a[2], b[2], c[2]
     )
-    areas = (wanted - wp.vec3d(ONE, ONE, ONE) * wp.dot(wanted, share)) / total
-    to_p = areas[1] * wp.vec2d(-r[1], r[0]) + areas[2] * wp.vec2d(q[1], -q[0])
-    to_q = areas[2] * wp.vec2d(-p[1], p[0]) + areas[0] * wp.vec2d(r[1], -r[0])
-    to_r = areas[0] * wp.vec2d(-q[1], q[0]) + areas[1] * wp.vec2d(p[1], -p[0])
-    add_to_corner(gradients, view, faces[face, 0], to_p, deep * share[0], x, y)
-    add_to_corner(gradients, view, faces[face, 1], to_q, deep * share[1], x, y)
-    add_to_corner(gradients, view, faces[face, 2], to_r, deep * share[2], x, y)
+    volumes = (wanted - wp.vec3d(ONE, ONE, ONE) * wp.dot(wanted, share)) / total
+    ray = wp.vec3d(x, y, ONE)
+    to_a = volumes[1] * wp.cross(ray, c) + volumes[2] * wp.cross(b, ray)
+    to_b = volumes[2] * wp.cross(ray, a) + volumes[0] * wp.cross(c, ray)
+    to_c = volumes[0] * wp.cross(ray, b) + volumes[1] * wp.cross(a, ray)
+    add_to_corner(gradients, view, faces[face, 0], to_a, deep * share[0])
+    add_to_corner(gradients, view, faces[face, 1], to_b, deep * share[1])
+    add_to_corner(gradients, view, faces[face, 2], to_c, deep * share[2])
 
 
 def draw(
