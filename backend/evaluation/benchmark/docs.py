@@ -1,4 +1,4 @@
-"""Puts a report on a page of the documentation, between its markers.
+"""Puts a report on a page of the documentation, between its markers, and its numbers beside the page.
 
 Knows Markdown and where the pictures go. Measures nothing; the words around the markers are written by people.
 """
@@ -6,11 +6,13 @@ Knows Markdown and where the pictures go. Measures nothing; the words around the
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,7 +23,7 @@ CPUINFO = Path("/proc/cpuinfo")  # Linux
 
 
 def write_docs(file: Path, report: dict, pages: Mapping[str, Path]) -> None:
-    """Replace what stands between a benchmark's markers, and copy its pictures beside the page.
+    """Replace what stands between a benchmark's markers; write its numbers and copy its pictures beside the page.
 
     Args:
         file: A Markdown file with `<!-- NAME: begin -->` and `<!-- NAME: end -->`, NAME the report's benchmark.
@@ -42,8 +44,18 @@ def write_docs(file: Path, report: dict, pages: Mapping[str, Path]) -> None:
     for variant in report["variants"]:
         links[variant] = f"pictures/quality-{name}-{variant}.jpg"
         shutil.copyfile(pages[variant], file.parent / links[variant])
+    numbers = {key: value for key, value in report.items() if key != "scores"}  # single runs stay in the folders
+    (file.parent / f"{file.stem}-{name}.json").write_text(json.dumps(_rounded(numbers), indent=1) + "\n")
     before, after = text.split(begin)[0], text.split(end)[1]
     file.write_text(f"{before}{begin}\n\n{markdown(report, links)}\n{end}{after}", encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def markdown(report: dict, links: Mapping[str, str]) -> str:

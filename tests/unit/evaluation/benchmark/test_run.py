@@ -95,13 +95,16 @@ def test_the_command_ends_in_json_and_writes_its_page(tmp_path, capsys):
     assert main("image-to-3d", [*options, "--docs", str(page)]) == 0
     printed = capsys.readouterr().out
     report = json.loads(printed.splitlines()[-1])
-    assert report["variants"]["truth"]["metrics"]["solid"] | {"mean": 1.0, "met": True}
+    solid = report["variants"]["truth"]["metrics"]["solid"]
+    assert solid["mean"] == 1.0 and solid["met"]
     assert report == json.loads((tmp_path / "out" / "image-to-3d.json").read_text())
     assert "reference view" in printed
     text = page.read_text()
     assert text.startswith("# Ours") and text.endswith("after\n") and "yesterday" not in text
     assert "| novel views: PSNR, dB | >= 20.0 | **" in text and "--objects ring-cyan" in text
     assert (tmp_path / "pictures" / "quality-image-to-3d-truth.jpg").stat().st_size > 1000
+    numbers = json.loads((tmp_path / "quality-image-to-3d.json").read_text())
+    assert numbers["variants"]["truth"]["metrics"]["psnr"]["mean"] > 25 and "scores" not in numbers
     assert main("image-to-3d", [*options, "--json", "--docs", str(page)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
     assert page.read_text().count("image-to-3d: begin") == 1
