@@ -158,13 +158,18 @@ def picture_of(item: ProceduralObject, seed: int) -> torch.Tensor:
     return torch.cat([square[:3] / square[3:].clamp_min(1e-3), square[3:]]).clamp(0, 1)
 
 
-def reconstruct(prompt: str, settings: FieldSettings, prior, seed: int) -> tuple[dict[str, float], torch.Tensor]:
-    """Optimise one prompt and measure. `prior` may be a whole prior, a VAE for the oracle, or None."""
+def reconstruct(
+    prompt: str, settings: FieldSettings, prior, seed: int, captioned: bool = False
+) -> tuple[dict[str, float], torch.Tensor]:
+    """Optimise one prompt and measure. `prior` may be a whole prior, a VAE for the oracle, or None.
+
+    `captioned` gives the prompt to ImageDream beside the picture.
+    """
     item = parse_prompt(prompt)
     prior = OraclePrior(item, prior) if not hasattr(prior, "unet") else prior
     context = QuietContext()
     if isinstance(prior, ImageDreamPrior):
-        text = prior.encode_text(["", ""])
+        text = prior.encode_text([prompt if captioned else "", settings.negative_prompt])
         told = imagedream.ImagePrompt(prior, picture_of(item, seed), text, settings.picture)
     else:
         told = always(mvdream.encode_condition(prior, Request(prompt=prompt, seed=seed), settings))
@@ -189,6 +194,7 @@ def main() -> None:
     parser.add_argument("--prior", type=Path, help="folder of a trained prior; without it the oracle")
     parser.add_argument("--vae", type=Path, help="folder of an AutoencoderKL for the oracle's latents")
     parser.add_argument("--controller", choices=("pixel", "local", "global"), help="the mini ImageDream's")
+    parser.add_argument("--caption", action="store_true", help="with --controller: the prompt is the picture's caption")
     parser.add_argument("--folder", type=Path, help="of the controller's weights; without it the embedded ones")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the mini preset")
     parser.add_argument("--seed", type=int, default=0)
@@ -211,7 +217,7 @@ def main() -> None:
         prior = AutoencoderKL.from_pretrained(args.vae).requires_grad_(False).eval()
     rows, sheets = {}, []
     for prompt in args.prompts:
-        rows[prompt], sheet = reconstruct(prompt, settings, prior, args.seed)
+        rows[prompt], sheet = reconstruct(prompt, settings, prior, args.seed, args.caption)
         sheets.append(sheet)
         print(f"{prompt:24}", rows[prompt], flush=True)
     means = {
