@@ -57,6 +57,7 @@ class PicturePrompt:
         self._digest = hashlib.sha256()
         self._found: np.ndarray | None = None  # (H, W, 4) uint8 as the server found it
         self._cut: np.ndarray | None = None  # the same with the mask
+        self._canvas: np.ndarray | None = None  # as it was before somebody painted on it
         self._encoder: PngEncoder | None = None
         self._upload: Upload | None = None
         self._threshold = self._wanted = 0.5
@@ -138,7 +139,7 @@ class PicturePrompt:
     def take(self, answer: Cutout) -> None:
         """The server found a subject, or says why not."""
         self.asked = False
-        self.method, self.remarks, self._found = answer.method, answer.remarks, answer.rgba
+        self.method, self.remarks, self._found, self._canvas = answer.method, answer.remarks, answer.rgba, None
         if self.mask is not None and self.mask.shape != self._found.shape[:2]:
             self.mask = None
         self._compose()
@@ -175,7 +176,8 @@ class PicturePrompt:
     def canvas(self) -> np.ndarray:
         """(H, W, 3) uint8 to paint on: the subject as it is, the rest dimmed."""
         light = DIM + (1 - DIM) * (self._cut[..., 3:].astype(np.float32) / 255)
-        return (self._found[..., :3] * light).astype(np.uint8)
+        self._canvas = (self._found[..., :3] * light).astype(np.uint8)
+        return self._canvas.copy()
 
     def painted(self, canvas: np.ndarray) -> np.ndarray:
         """The mask after somebody painted on `canvas()`: light strokes keep, dark ones drop, the rest stays.
@@ -183,7 +185,8 @@ class PicturePrompt:
         Args:
             canvas: (H, W, 3) uint8.
         """
-        change = canvas.astype(np.int16) - self.canvas()
+        before = self._canvas if self._canvas is not None else self.canvas()  # None: it was opened before the file was
+        change = canvas.astype(np.int16) - before
         strongest = np.take_along_axis(change, np.abs(change).argmax(-1)[..., None], -1)[..., 0]
         mask = np.full(canvas.shape[:2], LEAVE, np.uint8) if self.mask is None else self.mask.copy()
         mask[strongest > STROKE * 255] = KEEP

@@ -216,7 +216,8 @@ class DREAMLIFT_OT_edit_mask(bpy.types.Operator):
     def poll(cls, _context):
         """Needs a picture that was cut out."""
         app = state.current()
-        return app is not None and app.session.picture is not None and app.session.picture.is_cut_out
+        picture = app.session.picture if app is not None else None
+        return picture is not None and picture.is_cut_out and not picture.asked
 
     def execute(self, context):
         """Make the canvas and show it."""

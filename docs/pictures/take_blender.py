@@ -91,7 +91,7 @@ def play_image(prompt: str, image: str, folder: str):
     yield from picture(folder, "image")
     assert bpy.ops.dreamlift.generate() == {"FINISHED"}
     job = next(iter(app().session.book))
-    yield from until(lambda: job.fraction > 0.6 or job.state and job.state.is_terminal, 1200)
+    yield from until(lambda: job.fraction > 0.3 or job.state and job.state.is_terminal, 1200)
     yield from picture(folder, "image-running")
     yield from until(lambda: job.committed or job.state.value == "failed", 1200)
     yield from picture(folder, "image-finished")
