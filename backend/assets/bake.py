@@ -1,6 +1,6 @@
 """From a colour field to a texture.
 
-Knows UVs, the texels they cover and a function of position. Knows no fields, lights or files.
+Knows UVs, the texels they cover, a function of position, and how to take a known light off. Knows no fields or files.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from dreamlift.assets.normals import corner_normals
 from dreamlift.assets.topology import Surface
 from dreamlift.rendering.rasterization import interpolate, rasterize_uv
+from dreamlift.rendering.shading import WorldLight
 
 ColorOf = Callable[[Tensor], Tensor]
 """Points (P, 3) float32 in [-1, 1]^3, on the CPU, to sRGB colours (P, 3) float in [0, 1], on any device."""
@@ -57,6 +59,28 @@ def _colors(points: Tensor, color_of: ColorOf) -> np.ndarray:
 
 def _as_bytes(colors: np.ndarray) -> np.ndarray:
     return np.round(np.clip(np.nan_to_num(colors), 0.0, 1.0) * 255).astype(np.uint8)
+
+
+def without_light(surface: Surface, uvs: np.ndarray, texture: np.ndarray, light: WorldLight) -> np.ndarray:
+    """Take off a light that is painted into a texture, so that the lights of a scene do not add to it.
+
+    Args:
+        surface: Mesh in the coordinates that the light is in.
+        uvs: (F, 3, 2) float32 in [0, 1].
+        texture: Albedo times the light. (S, S, 3) uint8 sRGB, multiplied as the numbers stand.
+        light: Must be brighter than 0 on every side.
+
+    Returns:
+        (S, S, 3) uint8, padded; what was brighter than white would be is white.
+    """
+    raster = rasterize_uv(torch.from_numpy(np.ascontiguousarray(uvs)), texture.shape[0])
+    normals = torch.from_numpy(corner_normals(surface.vertices, surface.faces))
+    mask = raster.mask[0]
+    towards = interpolate(raster, torch.from_numpy(surface.faces), normals)[0][mask]
+    brightness = light.on(torch.nn.functional.normalize(towards, dim=-1)).numpy()
+    plain = texture.copy()
+    plain[mask.numpy()] = _as_bytes(texture[mask.numpy()] / 255 / brightness)
+    return padded(plain, mask.numpy())
 
 
 def padded(texture: np.ndarray, mask: np.ndarray) -> np.ndarray:

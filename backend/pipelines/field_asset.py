@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dreamlift.assets.bake import without_light
 from dreamlift.assets.finish import FinishSettings, Refine, finish
 from dreamlift.assets.surface import EmptySurface, extract_surface
+from dreamlift.assets.topology import Surface
 from dreamlift.representations.field import Field
 from dreamlift.representations.sdf_grid import SdfGrid
 
@@ -89,8 +91,14 @@ def finish_asset(job: Optimisation, request: Request, started: float, refine: Re
         raise RequestError("empty_object", what, remedy) from error
     job.context.progress(Progress("asset", index, index + 1, MESHED, steps))
     provenance = provenance_of(job.prior, request, started, job.context.plan)
+    light = job.settings.painted_light
+
+    def paint(surface: Surface, uvs: np.ndarray, texture: np.ndarray) -> np.ndarray:
+        better = refine(surface, uvs, texture) if refine is not None else texture
+        return without_light(surface, uvs, better, light) if light is not None else better
+
     targets = FinishSettings(asset.triangles, asset.texture_size, asset.size_m)
-    finished = finish(surface, functools.partial(albedo_of, job.field), targets, provenance, refine)
+    finished = finish(surface, functools.partial(albedo_of, job.field), targets, provenance, paint)
     job.context.progress(Progress("asset", index, index + 1, steps, steps, 0.0))
     return finished
 

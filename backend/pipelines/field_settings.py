@@ -14,6 +14,7 @@ from typing import Any, Self
 from dreamlift.distillation.mv_sds import Guidance
 from dreamlift.distillation.schedules import Schedule, constant, ramp
 from dreamlift.distillation.texture_fit import FitSettings
+from dreamlift.rendering.shading import WorldLight
 from dreamlift.rendering.view_sets import ViewSetRanges
 from dreamlift.rendering.volume import VolumeSettings
 from dreamlift.representations.density_field import DensityFieldSettings
@@ -175,6 +176,8 @@ class FieldSettings:
         negative_prompt: Used where the request has none.
         asset: The finished object.
         texture: How its texture is refined; None keeps the field's colours.
+        painted_light: What the prior draws all things under, taken off the finished texture; None where that is not
+            known.
         preview_grid: Grid points along an edge for preview meshes.
         preview_resolution: Height and width of preview pictures, pixels.
     """
@@ -192,6 +195,7 @@ class FieldSettings:
     negative_prompt: str = ""
     asset: AssetSettings = field(default_factory=AssetSettings)
     texture: TextureSettings | None = None
+    painted_light: WorldLight | None = None
     preview_grid: int = 96
     preview_resolution: int = 128
 

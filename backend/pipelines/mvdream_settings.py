@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from dreamlift.distillation.mv_sds import Guidance
 from dreamlift.distillation.schedules import Schedule, constant, ramp
+from dreamlift.rendering.shading import WorldLight
 from dreamlift.rendering.view_sets import ViewSetRanges
 from dreamlift.rendering.volume import VolumeSettings
 from dreamlift.representations.density_field import DensityFieldSettings
@@ -83,6 +84,7 @@ MINI = FieldSettings(
     softness=ramp(0, math.log(0.3), math.log(0.012), 256),
     negative_prompt="",
     asset=AssetSettings(grid=96, triangles=8000, texture_size=1024),
+    painted_light=WorldLight(),
     preview_grid=56,
     preview_resolution=64,
 )

@@ -1,4 +1,5 @@
-"""Soft shading: albedo, textureless or Lambertian under a point light, as MVDream trains its shape.
+"""Soft shading: albedo, textureless or Lambertian under a point light, as MVDream trains its shape; and one light that
+stays with the world, as the mini models know it.
 
 Knows lights and colours at points. Knows no rays. Source: systems.md 6.5 and 1.16.
 """
@@ -35,6 +36,29 @@ class Light:
     positions: Tensor
     diffuse: float
     shading: Shading
+
+
+@dataclass(frozen=True)
+class WorldLight:
+    """One distant light that stays with the world, and what comes from everywhere; the default is the mini models'.
+
+    Args:
+        direction: Towards the light, world axes; any length.
+        ambient: Share of the albedo that every surface shows.
+        diffuse: What a surface that faces the light shows beside it.
+        underside: What a surface that faces the ground shows less.
+    """
+
+    direction: tuple[float, float, float] = (0.55, -0.35, 0.76)
+    ambient: float = 0.70
+    diffuse: float = 0.36
+    underside: float = 0.10
+
+    def on(self, normals: Tensor) -> Tensor:
+        """Brightness of surfaces: unit normals (..., 3) -> (..., 1), what the albedo is multiplied by."""
+        towards = torch.nn.functional.normalize(normals.new_tensor(self.direction), dim=0)
+        lit, below = (normals @ towards).clamp_min(0), (-normals[..., 2]).clamp_min(0)
+        return (self.ambient + self.diffuse * lit - self.underside * below)[..., None]
 
 
 def sample_light(

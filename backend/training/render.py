@@ -6,31 +6,12 @@ an object apart, which helps a small model to learn its camera.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from ..rendering.cameras import Cameras, camera_rays
+from ..rendering.shading import WorldLight
 from .objects import ProceduralObject
-
-
-@dataclass(frozen=True)
-class WorldLight:
-    """One distant light and what comes from everywhere.
-
-    Args:
-        direction: Towards the light, world axes; any length.
-        ambient: Share of the albedo that every surface shows.
-        diffuse: What a surface that faces the light shows beside it.
-        underside: What a surface that faces the ground shows less.
-    """
-
-    direction: tuple[float, float, float] = (0.55, -0.35, 0.76)
-    ambient: float = 0.70
-    diffuse: float = 0.36
-    underside: float = 0.10
-
 
 TRAINING_LIGHT = WorldLight()
 BOUND = 1.02  # radius of the ball that holds every object
@@ -40,10 +21,7 @@ _TETRAHEDRON = ((1.0, -1.0, -1.0), (-1.0, -1.0, 1.0), (-1.0, 1.0, -1.0), (1.0, 1
 
 def shade(albedo: Tensor, normals: Tensor, light: WorldLight = TRAINING_LIGHT) -> Tensor:
     """Colour under a light: albedo (N, 3) in [0, 1], unit normals (N, 3) -> (N, 3) in [0, 1]."""
-    towards = torch.nn.functional.normalize(normals.new_tensor(light.direction), dim=0)
-    lit, below = (normals @ towards).clamp_min(0), (-normals[:, 2]).clamp_min(0)
-    factor = light.ambient + light.diffuse * lit - light.underside * below
-    return (albedo * factor[:, None]).clamp(0, 1)
+    return (albedo * light.on(normals)).clamp(0, 1)
 
 
 @torch.no_grad()

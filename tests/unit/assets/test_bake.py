@@ -5,10 +5,13 @@ import pytest
 import torch
 import trimesh
 
-from dreamlift.assets.bake import baked, padded
+from dreamlift.assets.bake import baked, padded, without_light
 from dreamlift.assets.contact_sheet import sample_texture
 from dreamlift.assets.topology import Surface
 from dreamlift.assets.unwrap import box_projection
+from dreamlift.pipelines.mvdream_settings import MINI
+from dreamlift.rendering.shading import WorldLight
+from dreamlift.training.render import TRAINING_LIGHT, shade
 
 MESH = trimesh.creation.icosphere(3, 0.8)
 BALL = Surface(MESH.vertices.astype(np.float32), MESH.faces.astype(np.int32))
@@ -53,3 +56,15 @@ def test_colours_beyond_the_range_are_clipped_and_a_wrong_shape_is_named():
     assert (texture == 255).all()
     with pytest.raises(ValueError, match=r"must give \(P, 3\)"):
         baked(BALL, UVS, lambda points: points[:, :1], 64)
+
+
+def test_a_light_that_is_painted_on_comes_off():
+    albedo = torch.tensor([0.8, 0.4, 0.6])
+    lit = baked(BALL, UVS, lambda points: shade(albedo.expand_as(points), torch.nn.functional.normalize(points)), 256)
+    assert np.ptp(lit[..., 0]) > 60  # of 255: one side is bright, one dark
+    plain = without_light(BALL, UVS, lit, WorldLight())
+    assert np.abs(plain / 255 - albedo.numpy()).max() < 0.02
+
+
+def test_the_mini_presets_take_off_the_light_that_their_prior_was_trained_under():
+    assert MINI.painted_light == TRAINING_LIGHT
