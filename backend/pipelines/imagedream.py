@@ -27,7 +27,7 @@ from .context import Asset, Context, Request, SeedViews, StagePlan
 from .field_asset import finish_asset, forecast
 from .field_optimisation import Moment, Optimisation, optimise
 from .field_previews import VIEWS
-from .imagedream_prior import PUBLISHED, check_caption, cut_out, laid_on, load_prior, on_square
+from .imagedream_prior import PUBLISHED, caption_of, cut_out, laid_on, load_prior, on_square
 from .imagedream_settings import ImageDreamSettings, PictureSettings, settings_for
 from .imagedream_views import GREY, NEGATIVE_PROMPT, ImageDreamViews
 from .picture_views import SMALL, weights_error
@@ -85,11 +85,11 @@ def run(
     settings = settings or settings_for(request)
     subject = cut_out(request, context)
     prior = prior or load_prior(request, context, settings.controller)
-    check_caption(prior, request, context)
     square = on_square(subject, prior.image_size, settings.picture.fill).to(context.device)
+    caption = caption_of(prior, request, square, context)
     try:
         with encoding(prior, context.plan, stays=("image_encoder",)):
-            text = prior.encode_text([request.prompt, request.negative_prompt or settings.negative_prompt])
+            text = prior.encode_text([caption, request.negative_prompt or settings.negative_prompt])
     except MissingWeights as error:
         raise weights_error(error, PUBLISHED[settings.controller][1]) from error
     told = ImagePrompt(prior, square, text, settings.picture)
@@ -178,10 +178,11 @@ def sample_views(request: Request, context: Context, prior: ImageDreamPrior | No
     subject = cut_out(request, context)
     settings = settings_for(request)
     prior = prior or load_prior(request, context, settings.controller)
-    check_caption(prior, request, context)
-    picture = laid_on(on_square(subject, prior.image_size, settings.picture.fill), torch.full((3,), GREY))
+    square = on_square(subject, prior.image_size, settings.picture.fill)
+    caption = caption_of(prior, request, square, context)
+    picture = laid_on(square, torch.full((3,), GREY))
     negative = "" if request.preset == "mini" else NEGATIVE_PROMPT
-    prompts = (request.prompt, request.negative_prompt or negative)
+    prompts = (caption, request.negative_prompt or negative)
 
     def source() -> ImageDreamViews:
         try:

@@ -17,6 +17,7 @@ from dreamlift.memory.apply import place
 from dreamlift.memory.plan import Plan
 from dreamlift.preprocessing.subject import Subject, subject
 from dreamlift.priors.configs import IMAGEDREAM_LOCAL, IMAGEDREAM_PIXEL
+from dreamlift.priors.image_text import ImageTextModel
 from dreamlift.priors.imagedream import ImageDreamPrior
 from dreamlift.priors.published import CheckpointMismatch
 from dreamlift.priors.random_weights import randomise
@@ -84,23 +85,35 @@ def cut_out(request: Request, context: Context) -> Subject:
     return found
 
 
-def check_caption(prior: ImageDreamPrior, request: Request, context: Context) -> None:
-    """Warn of words that will not help. None of them stops a job: the picture says what to make.
+def caption_of(prior: ImageDreamPrior, request: Request, square: Tensor, context: Context) -> str:
+    """The words beside the picture; warns of those that will not help. None of them stops a job.
+
+    The authors tell users without a caption to ask a captioning model. The mini model has one of its own: the
+    image-text model reads a caption of its few words, and the artist is told which.
 
     Args:
         prior: Its text encoder knows some words.
         request: Its prompt is the caption; it may be empty.
+        square: The picture, (4, S, S), see `on_square`.
         context: Is warned.
+
+    Returns:
+        The request's prompt, what was read from the picture, or "".
     """
-    if not request.prompt.strip():
-        if request.preset != "mini":
-            what = "The picture comes without words; the published model was made to have both."
-            context.warn("no_caption", what, "Say in a few words what it shows, such as 'a red chair'.")
-        return
-    unknown = prior.unknown_words(request.prompt)
-    if unknown and prior.tokenizer.words:  # random weights without a vocabulary take any word
-        words = ", ".join(repr(word) for word in unknown)
-        context.warn("unknown_words", f"The mini model does not know {words}.", "It goes by the picture.")
+    if request.prompt.strip():
+        unknown = prior.unknown_words(request.prompt)
+        if unknown and prior.tokenizer.words:  # random weights without a vocabulary take any word
+            words = ", ".join(repr(word) for word in unknown)
+            context.warn("unknown_words", f"The mini model does not know {words}.", "It goes by the picture.")
+        return request.prompt
+    if request.preset != "mini":
+        what = "The picture comes without words; the published model was made to have both."
+        context.warn("no_caption", what, "Say in a few words what it shows, such as 'a red chair'.")
+        return ""
+    caption = ImageTextModel.mini().caption(laid_on(square, torch.full((3,), 0.5)))[0]
+    what = f"The picture comes without words; {caption!r} was read from it."
+    context.warn("read_caption", what, "Type what it shows where that is wrong: the mini model goes by words too.")
+    return caption
 
 
 def on_square(found: Subject, size: int, fill: float) -> Tensor:

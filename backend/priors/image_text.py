@@ -7,7 +7,7 @@ diffusion.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -31,13 +31,15 @@ class ImageTextModel(nn.Module):
     Args:
         words: The vocabulary of the text tower.
         version: Of the weights, for reports.
+        captions: What `caption` may say, by plain captions such as "a red house": their refinements, such as "a red
+            house with a blue roof".
     """
 
     name = "mini-image-text"
 
-    def __init__(self, words: Sequence[str], version: str = ""):
+    def __init__(self, words: Sequence[str], version: str = "", captions: Mapping[str, Sequence[str]] | None = None):
         super().__init__()
-        self.version = version
+        self.version, self.captions = version, dict(captions or {})
         self.tokenizer = WordTokenizer(words, MINI.text["max_position_embeddings"])
         sizes = {**MINI.text, "vocab_size": len(self.tokenizer)}
         self.text = CLIPTextModelWithProjection(CLIPTextConfig(**sizes))
@@ -58,10 +60,29 @@ class ImageTextModel(nn.Module):
         """Prompts to unit vectors (B, 96). Differentiable."""
         return F.normalize(self.text(self.tokenizer(prompts).to(self.device)).text_embeds, dim=-1)
 
+    @torch.no_grad()
+    def caption(self, images: Tensor, candidates: int = 3) -> list[str]:
+        """The nearest caption of each picture (B, 3, H, W) in [0, 1]: first the plain ones, then what refines the best
+        `candidates` of them.
+
+        Raises:
+            RuntimeError: This model has no captions.
+        """
+        if not self.captions:
+            raise RuntimeError(f"{self.name} {self.version} was saved without captions; use the embedded one.")
+        plain, found = list(self.captions), []
+        seen = self.embed_images(images)
+        nearest = (seen @ self.embed_texts(plain).T).topk(candidates).indices.tolist()
+        for picture, places in zip(seen, nearest, strict=True):
+            chosen = [text for place in places for text in (plain[place], *self.captions[plain[place]])]
+            found.append(chosen[int((self.embed_texts(chosen) @ picture).argmax())])
+        return found
+
     def save(self, folder: Path, version: str) -> None:
         """Write the weights in half precision with their words, version and hashes."""
         tensors = {key: value.half().contiguous() for key, value in self.state_dict().items()}
-        write_folder(folder, tensors, {"name": self.name, "version": version, "words": list(self.tokenizer.words)})
+        about = {"name": self.name, "version": version, "words": list(self.tokenizer.words), "captions": self.captions}
+        write_folder(folder, tensors, about)
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
@@ -73,7 +94,7 @@ class ImageTextModel(nn.Module):
         """
         tensors, about = read_folder(folder)
         with torch.device("meta"):
-            model = cls(about["words"], about["version"])
+            model = cls(about["words"], about["version"], about["captions"])
         load_exactly(model, tensors, "model")
         return model.eval().requires_grad_(False)
 

@@ -84,3 +84,16 @@ def parse_prompt(prompt: str) -> ProceduralObject:
     if len(kinds) == 2 and kinds[0] in STACK_TOP and kinds[1] in STACK_BOTTOM and second:
         return ProceduralObject("stack", colours[0], second, stacked=(kinds[0], kinds[1]))
     return ProceduralObject(kinds[0], colours[0], second, pattern if second else None)
+
+
+def plain_captions() -> dict[str, list[str]]:
+    """Short captions, class and colour, and how each of them may be refined: by parts and patterns."""
+    captions = {}
+    for kind in CLASSES:
+        for first in COLOURS:
+            others = [name for name in COLOURS if name != first]
+            finer = [ProceduralObject(kind, first, second) for second in others if CLASSES[kind].part]
+            if CLASSES[kind].patterned:
+                finer += [ProceduralObject(kind, first, second, name) for name in PATTERNS for second in others]
+            captions[describe(ProceduralObject(kind, first))] = [describe(item) for item in finer]
+    return captions

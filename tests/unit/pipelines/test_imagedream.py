@@ -202,7 +202,7 @@ def test_the_mean_colour_of_a_learned_environment_reaches_the_picture():
 def test_a_caption_may_be_missing_and_words_that_are_not_known_stop_nothing():
     context = Recording(Stop.CANCEL, 0)
     for request, told in (
-        (replace(REQUEST, prompt=""), []),
+        (replace(REQUEST, prompt=""), ["read_caption"]),
         (replace(REQUEST, prompt="a dragon"), ["unknown_words"]),
         (replace(REQUEST, prompt=" ", preset="full"), ["no_caption"]),
     ):
