@@ -6,8 +6,8 @@
 Starts `dreamlift serve` with an empty home, and Blender ($BLENDER, or shared/tools/blender-box) with the built
 extension. Cold: the service has just started and its worker still imports torch. Warm: the same again with the worker
 idle. With --image a picture was dropped and cut out before the first click, and the time from the drop to the cut-out
-is said too. Then it watches how often a newer mesh reaches the scene. Limits on 2 cores with the mini preset: 20 s cold,
-10 s warm, a new one at least every 3 s. The last line is JSON.
+is said too. Then it watches how often a newer mesh reaches the scene. Limits on 2 cores with the mini preset: 20 s
+cold, 10 s warm, a new one at least every 3 s. The last line is JSON.
 """
 
 from __future__ import annotations
