@@ -10,6 +10,7 @@ alone, again and again without what disagrees, because the subject may reach the
 from __future__ import annotations
 
 import itertools
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,26 +76,46 @@ def fit_background(colours: np.ndarray) -> Background:
     for fields in range(1, MOST_FIELDS + 1):
         for smoothing in SMOOTHINGS:
             found = _fit(ndimage.gaussian_filter(colours, (smoothing, smoothing, 0)), fields)
-            if found.is_sure:
+            if found is not None and found.is_sure:
                 return found
             first = first or found
     return first
 
 
-def _fit(colours: np.ndarray, fields: int) -> Background:
-    """`fields` fields, each fitted to one group of the border's colours."""
+def clustered(sample: np.ndarray, count: int) -> np.ndarray:
+    """Groups of like colours by k-means, the same every time.
+
+    Args:
+        sample: (N, 3), N at least 1.
+        count: Most groups; fewer where there are fewer colours.
+
+    Returns:
+        (N,) int: each one's group; a group may be empty.
+    """
+    count = min(count, len(np.unique(sample.round(3), axis=0)))
+    if count == 1:
+        return np.zeros(len(sample), int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of empty groups
+        return kmeans2(sample, count, iter=10, minit="++", seed=0)[1]
+
+
+def _fit(colours: np.ndarray, fields: int) -> Background | None:
+    """`fields` fields, each fitted to one group of the border's colours; None where no group has a corner."""
     h, w = colours.shape[:2]
     band = border((h, w))
     y, x = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j].astype(np.float32)
     terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], -1)
     seen = colours[band]
-    groups = np.zeros(len(seen), int) if fields == 1 else kmeans2(seen, fields, iter=10, minit="++", seed=0)[1]
+    groups = clustered(seen, fields)
     fitted = []
     for group in range(fields):
         mine = groups == group
         # A colour that no corner has is taken for a subject that reaches the border, not for ground or wall.
-        if fields == 1 or _has_a_corner(mine, band):
+        if fields == 1 or mine.any() and _has_a_corner(mine, band):
             fitted.append(_fit_field(terms[band], seen, mine))
+    if not fitted:
+        return None
     off, agrees = np.stack([seen - terms[band] @ each[0] for each in fitted]), np.stack([each[1] for each in fitted])
     nearest = np.stack([_mahalanobis(o, o[a]) for o, a in zip(off, agrees, strict=True)]).argmin(0)
     agreeing = agrees.any(0)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.cluster.vq import kmeans2
 
-from .border_plane import Background, border
+from .border_plane import Background, border, clustered
 from .minimum_cut import minimum_cut
 
 COMPONENTS = 5  # of each mixture, as published
@@ -21,7 +20,7 @@ STEPS = (30, 40, 60, 100)  # of the cut in each round
 SMOOTHING = 0.8  # pixels: what the mixtures see is without the sensor's noise
 SAMPLE = 6000  # pixels that a mixture is fitted to
 FLOOR = 0.02  # least standard deviation of a component in each channel
-LENGTH = 6.0  # nats that one pixel of edge costs where the picture is flat
+LENGTH = 20.0  # nats that one pixel of edge costs where the picture is flat
 MOST_WISH = 8.0  # nats: no pixel's colour may outvote its neighbours without limit
 FRAME = 3.0  # nats against the thing at the very edge of the picture
 
@@ -52,9 +51,8 @@ class Mixture:
         """The mixture of k-means' clusters. sample (N, C), N at least 1."""
         step = max(1, len(sample) // SAMPLE)
         sample = sample[::step]
-        count = min(COMPONENTS, len(sample))
-        labels = kmeans2(sample, count, iter=8, minit="++", seed=0)[1]
-        parts = [sample[labels == label] for label in range(count) if (labels == label).any()]
+        labels = clustered(sample, COMPONENTS)
+        parts = [sample[labels == label] for label in np.unique(labels)]
         floor = FLOOR**2 * np.eye(sample.shape[1])
         spreads = [np.cov(part.T, bias=True) + floor if len(part) > 1 else floor for part in parts]
         roots = np.stack([np.linalg.inv(np.linalg.cholesky(spread)) for spread in spreads])

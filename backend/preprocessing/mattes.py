@@ -15,7 +15,7 @@ BAND = 2.5  # pixels of the rough cut: how far from its edge the true one may li
 CORE = 0.7  # of the thickest place near by: how deep inside a thin part its own colour is taken
 LEAST_CONTRAST = 0.05  # between F and B; below it opacity cannot be told from colour
 SOLID = 0.97  # opacity from which a pixel keeps its own colour
-FRINGE = 0.006  # of the longer side: how far a fringe of a ready cut-out reaches, beside one pixel
+FRINGE = 0.01  # of the longer side: how far a fringe of a ready cut-out reaches, beside two pixels
 
 
 def matte(colours: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ def without_fringe(rgba: np.ndarray) -> np.ndarray:
         colours = np.where(
             partial[..., None], np.clip(colours / np.maximum(opacity, 1 / 255)[..., None], 0, 1), colours
         )
-    reach = 1 + FRINGE * max(rgba.shape[:2])
+    reach = 2 + FRINGE * max(rgba.shape[:2])
     near = partial & (ndimage.distance_transform_edt(~solid) <= reach)  # farther in it is glass or hair, not an edge
     colours = np.where(near[..., None], _nearest(colours, solid), colours)
     return np.dstack([(colours * 255).round().astype(np.uint8), rgba[..., 3]])

@@ -1,7 +1,8 @@
 """A matting model of the user's own: a published network that tells a thing from any background, as an ONNX file.
 
 Knows where such a file lies and how each family takes its picture. Nothing is ever fetched here, and none comes with
-Dreamlift: without a file, or without the extra `dreamlift[matting]` (onnxruntime), the colours decide. An ONNX file is data: operators of its own would need a library that is never registered.
+Dreamlift: without a file, or without the extra `dreamlift[matting]` (onnxruntime), the colours decide. An ONNX file is
+data: operators of its own would need a library that is never registered.
 
 How each family takes its picture follows its authors' code and was not run on published weights here.
 """
