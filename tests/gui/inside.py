@@ -191,6 +191,11 @@ def an_image_is_dropped_on_the_viewport_and_grows_into_an_object():
     yield from ask(do="press", key="Return")  # of Blender's menu: what is to be done with this file
     yield from until(lambda: fields.picture is not None, what="the drop")
     yield from until(cut_out_picture, what="the cut-out")
+    press(bpy.ops.ed.undo)
+    yield from until(lambda: app().session.picture is None, what="one undo step, which takes it away")
+    press(bpy.ops.ed.redo)
+    yield from until(cut_out_picture, what="the cut-out again")
+    fields = bpy.context.scene.dreamlift
     yield from shot("image_cut_out")
     assert press(bpy.ops.dreamlift.edit_mask) == {"FINISHED"}
     yield from shot("image_mask")
