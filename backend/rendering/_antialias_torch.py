@@ -112,7 +112,7 @@ def _place(n: Tensor, axis: int, line: Tensor, tangent: Tensor, size: int) -> Te
 
 
 def _keys(ends, sides, edge, axis, line, tangent, seen, near) -> Tensor:
-    """(R * R,) int64: of the pairs' crossings that are seen the nearest, its depth's bits above the edge's number."""
+    """(R * R,) int64: of the crossings that are seen the outermost: bits of the rest to the centre outside, edge."""
     face_ids, depths = (x.reshape(-1) for x in seen)
     size = seen[1].shape[-1]
     a, b = ends.unbind(1)
@@ -133,7 +133,8 @@ def _keys(ends, sides, edge, axis, line, tangent, seen, near) -> Tensor:
     behind = depths[torch.where(second_is_own, first, second).clamp(max=last)].double()
     there &= (face_ids[own_pixel] >= 0) & (own < behind)
     there &= (depth < behind * GAP) & (own - depth <= 0.5 * (behind - depth))
-    key = depth[there].float().view(torch.int32).long() << 32 | edge[there]
+    rest = torch.where(second_is_own, place - low, low + 1 - place)
+    key = rest[there].float().view(torch.int32).long() << 32 | edge[there]
     keys = torch.full((size * size,), NO_KEY, device=depths.device)
     return keys.scatter_reduce_(0, first[there], key, "amin")
 

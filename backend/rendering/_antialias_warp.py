@@ -3,7 +3,8 @@
 Knows camera-space edges, pairs of neighbouring pixels and their colours. Knows no cameras and no topology.
 
 A pair is named by its axis (0: with the pixel to the right, 1: with the pixel below) and its first pixel. Like the
-z-buffer it keeps one 64-bit key, (bits of the depth, edge id), so that the nearest silhouette between its centres wins.
+z-buffer it keeps one 64-bit key, (bits of the rest, edge id), where the rest is what is left from the silhouette to the
+centre outside: the outermost one wins, which bounds all that is seen of the surfaces inside.
 """
 
 from __future__ import annotations
@@ -106,14 +107,14 @@ def consider(
         row, column, next_row, next_column = low, line, low + 1, line
         upwards = n[1] < ZERO
     first, second = wp.float64(depths[view, row, column]), wp.float64(depths[view, next_row, next_column])
-    own, behind = first, second
+    own, behind, rest = first, second, wp.float64(low + 1) - place
     seen = face_ids[view, row, column] >= 0
     if upwards == (side == 1):
-        own, behind = second, first
+        own, behind, rest = second, first, place - wp.float64(low)
         seen = face_ids[view, next_row, next_column] >= 0
     # The pixel inside sees a surface that this edge can belong to; the one outside sees something farther.
     if seen and own < behind and depth < behind * GAP and own - depth <= HALF * (behind - depth):
-        key = (wp.int64(wp.cast(float(depth), wp.int32)) << wp.int64(32)) | wp.int64(edge)
+        key = (wp.int64(wp.cast(float(rest), wp.int32)) << wp.int64(32)) | wp.int64(edge)
         wp.atomic_min(keys, axis * face_ids.shape[0] + view, row, column, 0, key)
 
 
