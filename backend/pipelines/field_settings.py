@@ -20,6 +20,8 @@ from dreamlift.rendering.volume import VolumeSettings
 from dreamlift.representations.density_field import DensityFieldSettings
 from dreamlift.representations.sdf_grid import SdfGridSettings
 
+FEWEST_SETS = 4  # of views, from which a texture can be refined
+
 
 @dataclass(frozen=True)
 class StageSettings:
@@ -157,6 +159,10 @@ class TextureSettings:
         """Sets of views that the prior is asked about, all rounds together."""
         return self.rounds * self.sets
 
+    def with_sets(self, factor: float) -> TextureSettings:
+        """`factor` times as many sets of views, at least `FEWEST_SETS` a round and never more than now."""
+        return replace(self, sets=min(self.sets, max(FEWEST_SETS, round(factor * self.sets))))
+
 
 @dataclass(frozen=True)
 class FieldSettings:
@@ -209,7 +215,10 @@ class FieldSettings:
         return math.exp(self.softness(step)) if self.softness else 0.0
 
     def with_steps(self, steps: int) -> Self:
-        """The same course in another number of steps: stages and schedules are stretched alike."""
+        """The same course in another number of steps: stages and schedules are stretched alike.
+
+        A shorter course asks less about the texture.
+        """
         factor = steps / self.steps
         ends = [round(factor * sum(stage.steps for stage in self.stages[: k + 1])) for k in range(len(self.stages))]
         lengths = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
@@ -221,6 +230,7 @@ class FieldSettings:
             weights=self.weights.stretched(factor),
             optimiser=replace(self.optimiser, rate=self.optimiser.rate.stretched(factor)),
             softness=self.softness.stretched(factor) if self.softness else None,
+            texture=self.texture.with_sets(factor) if self.texture else None,
         )
 
     def changed(self, values: Mapping[str, Any]) -> Self:

@@ -27,6 +27,7 @@ from .field_settings import (
     LossWeights,
     OptimiserSettings,
     StageSettings,
+    TextureSettings,
 )
 
 NEGATIVE_PROMPT = (
@@ -84,6 +85,7 @@ MINI = FieldSettings(
     softness=ramp(0, math.log(0.3), math.log(0.012), 256),
     negative_prompt="",
     asset=AssetSettings(grid=96, triangles=8000, texture_size=1024),
+    texture=TextureSettings(),
     painted_light=WorldLight(),
     preview_grid=56,
     preview_resolution=64,

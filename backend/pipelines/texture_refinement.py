@@ -37,12 +37,11 @@ from dreamlift.representations.textured_mesh import Sight, TexturedMesh
 from .context import MeshPreview, Progress, Stop, Stopped
 from .field_asset import MESHED, finish_steps
 from .field_optimisation import Moment, Optimisation
-from .field_settings import TextureSettings
+from .field_settings import FEWEST_SETS, TextureSettings
 
 log = logging.getLogger(__name__)
 
 COVERED = 0.99  # share from which a pixel is the object's own: the prior's outline is not quite the mesh's
-FEWEST_SETS = 4  # of a round; with fewer, a job that was told to finish keeps the texture it had
 
 
 def refined(job: Optimisation, surface: Surface, uvs: np.ndarray, texture: np.ndarray) -> np.ndarray:
@@ -71,7 +70,7 @@ def refined(job: Optimisation, surface: Surface, uvs: np.ndarray, texture: np.nd
     with preferred_attention(job.context.plan, job.context.device), torch.no_grad():
         for _ in range(settings.rounds):
             wishes, ended = asking.round()
-            if len(wishes) >= FEWEST_SETS or not ended:
+            if len(wishes) >= FEWEST_SETS or not ended:  # of fewer a job that was told to finish makes nothing
                 mesh.residual.copy_(explained(mesh, wishes, settings))
             if ended:
                 break

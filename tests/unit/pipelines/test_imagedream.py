@@ -27,7 +27,8 @@ from dreamlift.representations._hash_grid_torch import HashGridSettings
 BALL = 0.6
 PICTURE = {"reference": as_file(cut_out(*LARGE))}  # red on nothing
 REQUEST = Request("imagedream", "mini", "a red box", images=PICTURE)
-SETTINGS = replace(MINI.with_steps(24), asset=AssetSettings(grid=40, triangles=500, texture_size=128, size_m=0.5))
+ASSET = AssetSettings(grid=40, triangles=500, texture_size=128, size_m=0.5)
+SETTINGS = replace(MINI.with_steps(24), asset=ASSET, texture=None)
 
 
 class SeesBalls:

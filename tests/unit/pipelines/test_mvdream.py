@@ -11,7 +11,7 @@ from dreamlift.pipelines import field_optimisation, mvdream, mvdream_prior
 from dreamlift.pipelines.context import MeshPreview, Request, RequestError, Stop, Stopped, ViewsPreview
 from dreamlift.pipelines.field_asset import finish_asset
 from dreamlift.pipelines.field_optimisation import Optimisation, always
-from dreamlift.pipelines.field_settings import AssetSettings
+from dreamlift.pipelines.field_settings import AssetSettings, TextureSettings
 from dreamlift.pipelines.mvdream_settings import FULL, MINI
 from dreamlift.priors.configs import MINI as MINI_CONFIG
 from dreamlift.priors.mvdream import MVDreamPrior
@@ -21,7 +21,8 @@ from dreamlift.representations._hash_grid_torch import HashGridSettings
 
 BALL = 0.6
 COURSE = [0.4917, 0.3346, -0.5210, 0.4748]  # mean, deviation and least of the distances, deviation of the colours
-SETTINGS = replace(MINI.with_steps(30), asset=AssetSettings(grid=40, triangles=500, texture_size=128, size_m=0.5))
+ASSET = AssetSettings(grid=40, triangles=500, texture_size=128, size_m=0.5)
+SETTINGS = replace(MINI.with_steps(30), asset=ASSET, texture=None)
 
 
 class Words:
@@ -120,6 +121,16 @@ def test_a_run_takes_the_course_that_it_took_before_pipelines_shared_their_loop(
     assert [float(value) for value in (sdf.mean(), sdf.std(), sdf.amin(), colour.std())] == pytest.approx(
         COURSE, rel=5e-3
     )
+
+
+def test_the_last_stage_refines_the_texture_and_takes_the_painted_light_off(finished):
+    texture = TextureSettings(sets=5)
+    context = RecordingContext(previews=False)
+    bright = run(context, settings=replace(SETTINGS, texture=texture, painted_light=None)).texture.astype(int)
+    assert sum(progress.stage == "asset" for progress in context.steps) == 3 + texture.questions
+    red, green, blue = bright.reshape(-1, 3).mean(0)
+    assert red == pytest.approx(0.9 * 255, abs=12) and max(green, blue) < 60
+    assert finished[0].texture.astype(int)[..., 0].max() > bright[..., 0].max()  # 0.9 under less light than 1
 
 
 def test_the_asset_says_where_it_came_from(finished):

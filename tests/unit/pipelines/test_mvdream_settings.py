@@ -68,4 +68,5 @@ def test_the_catalog_lists_the_presets_and_their_true_defaults():
     for name, settings in PRESETS.items():
         true = {"steps": settings.steps, "guidance_scale": settings.guidance.scale}
         true |= {key: getattr(settings.asset, key) for key in ("triangles", "texture_size", "size_m")}
+        true |= {"refine_texture": settings.texture is not None}
         assert {setting.key: setting.defaults[name] for setting in description.settings} == true
