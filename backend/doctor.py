@@ -262,6 +262,21 @@ def check_weights(folder: Path = MINI_FOLDER) -> Iterator[Finding]:
             yield Finding(f"weights {name}", "ok", f"mini-{name}, hashes verified")
 
 
+def check_matting() -> Iterator[Finding]:
+    """Whether a matting model of the user's own is here, and can be opened; none is needed."""
+    from dreamlift.preprocessing.matting import find, find_file
+
+    path = find_file()
+    if path is None:
+        yield Finding("matting", "ok", "no model here: pictures are cut out by their colours")
+        return
+    model, remarks = find()
+    for remark in remarks:
+        yield Finding("matting", "warning", remark.what, remark.remedy)
+    if model is not None:
+        yield Finding("matting", "ok", f"{path.name} cuts pictures out")
+
+
 def _sums(model: Path) -> list[tuple[str, str]]:
     """(file, SHA-256) by `sha256sum`'s format; the list itself counts as damaged where it is missing."""
     try:
@@ -343,6 +358,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_device,
     check_kernels,
     check_weights,
+    check_matting,
     check_presets,
     check_room,
     check_service,

@@ -190,3 +190,13 @@ def test_a_port_that_somebody_else_took_is_a_warning(tmp_path):
 def test_a_home_that_cannot_be_made_is_a_problem(monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert [finding.level for finding in doctor.check_service()] == ["problem"]
+
+
+def test_a_matting_model_is_told_and_one_that_cannot_be_opened_is_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setenv("DREAMLIFT_MATTING", "off")
+    (finding,) = doctor.check_matting()
+    assert finding.level == "ok" and "by their colours" in finding.what
+    (tmp_path / "u2net.onnx").write_bytes(b"no model")
+    monkeypatch.setenv("DREAMLIFT_MATTING", str(tmp_path / "u2net.onnx"))
+    (finding,) = doctor.check_matting()
+    assert finding.level == "warning" and "u2net.onnx" in finding.what and finding.remedy
