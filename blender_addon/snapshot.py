@@ -413,7 +413,7 @@ def _picture(session: Session, around: Surroundings) -> PictureView:
         is_cut=around.cut and picture.is_cut_out,
         is_painting=around.painting,
         problem=problem_card(picture.problem, (_READ_AGAIN,)) if picture.problem else None,
-        notes=tuple(words.wrap(f"{newest.what} {newest.remedy}")) if unmarked else (),
+        notes=tuple(words.wrap(f"{newest.what} {newest.remedy}", lines=6)) if unmarked else (),
     )
 
 
@@ -448,4 +448,4 @@ def _notes(job: Job) -> tuple[str, ...]:
     if not job.warnings:
         return ()
     newest = job.warnings[-1]
-    return tuple(words.wrap(f"{newest.what} {newest.remedy}"))
+    return tuple(words.wrap(f"{newest.what} {newest.remedy}", lines=6))

@@ -21,6 +21,7 @@ from .png import PngEncoder
 SLICE = 1 << 20  # bytes of the file that are read at a time
 PATIENCE = 0.35  # seconds that the slider must rest before the server is asked again
 SHOWN_SIDE = 256  # pixels of the picture in the panel
+ROOM = 0.15  # of the subject's longer side, shown around it
 KEEP, DROP, LEAVE = 255, 0, 128  # of a mask: what the artist marked, and what was left as it was found
 DIM = 0.35  # of the background while a mask is painted
 STROKE = 0.06  # of a channel: a change above this is the artist's
@@ -83,12 +84,12 @@ class PicturePrompt:
     def shown(self) -> np.ndarray | None:
         """(h, w, 3) uint8, at most `SHOWN_SIDE` a side: the subject on a chequered ground; None before the answer.
 
-        Without a subject it is the whole picture, dimmed.
+        Without a subject it is the picture, dimmed.
         """
         if self._cut is None:
             return None
         if self.has_subject:
-            return _on_ground(_smaller(self._cut, SHOWN_SIDE))
+            return _on_ground(_smaller(_around_subject(self._cut), SHOWN_SIDE))
         return (_smaller(self._found, SHOWN_SIDE)[..., :3] * np.float32(DIM)).astype(np.uint8)
 
     def why_not(self, cut: bool) -> str:
@@ -215,6 +216,14 @@ class PicturePrompt:
             alpha[self.mask == DROP] = 0
         self._cut, self._upload, self._encoder = cut, None, PngEncoder(cut)
         self.fresh = True
+
+
+def _around_subject(rgba: np.ndarray) -> np.ndarray:
+    """What is opaque and some room around it."""
+    rows, columns = (np.flatnonzero(rgba[..., 3].any(axis)) for axis in (1, 0))
+    room = int(ROOM * max(rows[-1] - rows[0], columns[-1] - columns[0])) + 1
+    top, left = max(0, rows[0] - room), max(0, columns[0] - room)
+    return rgba[top : rows[-1] + 1 + room, left : columns[-1] + 1 + room]
 
 
 def _smaller(pixels: np.ndarray, side: int) -> np.ndarray:

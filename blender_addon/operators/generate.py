@@ -62,7 +62,7 @@ def _described(app: state.App, fields) -> tuple[JobRequest, dict[str, Upload]]:
     name = words.object_name(fields.prompt)
     if shown.source == IMAGE:
         images[REFERENCE] = picture.upload(fields.cut_out and app.session.can_cut_out)
-        name = name if fields.prompt.strip() else words.object_name(Path(picture.name).stem)
+        name = name if fields.prompt.strip() else words.object_name(Path(picture.name).stem.replace("_", " "))
     request = JobRequest(
         pipeline=shown.pipeline,
         preset=shown.preset,

@@ -452,7 +452,7 @@ def an_image_is_dropped_cut_out_and_becomes_an_object(folder):
     assert fields.source == "IMAGE" and app().snapshot.pipeline == "imagedream"
     assert picture.size == (320, 320) and picture.method and app().snapshot.picture.line, picture.method
     shown = picture.shown()
-    assert shown.shape == (160, 160, 3) and tuple(shown[55, 80]) != tuple(shown[2, 2])
+    assert max(shown.shape[:2]) < 256 and tuple(shown[55, shown.shape[1] // 2]) != tuple(shown[2, 2])
     wait(lambda: app().snapshot.picture.icon == app().picture_icon, what="the panel's picture")
     fields.prompt = ""
     job = generate("")

@@ -129,7 +129,16 @@ def test_marks_of_another_size_count_as_none_and_a_new_threshold_keeps_fitting_o
 def test_the_shown_picture_is_small_and_chequered_where_nothing_is():
     shown = answered(ball(1000)).shown()
     assert max(shown.shape[:2]) <= rules.SHOWN_SIDE
-    assert len(np.unique(shown[:24, :24])) == 2 and (shown[125, 125] == 200).all()
+    height, width = shown.shape[:2]
+    assert len(np.unique(shown[:20, :20])) == 2 and (shown[height // 2, width // 2] == 200).all()
+
+
+def test_a_small_subject_is_shown_close_with_some_room_around_it():
+    rgba = np.full((400, 600, 4), 200, np.uint8)
+    rgba[..., 3] = 0
+    rgba[300:340, 515:595, 3] = 255
+    shown = answered(rgba).shown()
+    assert shown.shape == (40 + 2 * 12, 80 + 12 + 5, 3), "less room where the picture ends"
 
 
 @pytest.mark.parametrize("problem", [Problem(code="bad_image", what="It is gone.")])
