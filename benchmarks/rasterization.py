@@ -42,7 +42,7 @@ from dreamlift.rendering.cameras import Cameras, orbit
 from dreamlift.rendering.rasterization import interpolate, rasterize
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from fakes.meshes import bumpy_ball, directions, house, rods, slope_of, supersampled, torus  # noqa: E402
+from fakes.meshes import bumpy_ball, directions, house, rods, rolled, slope_of, torus, true_change  # noqa: E402
 
 WARP = (_rasterization_warp.draw, _interpolation_warp.weigh, (_antialias_warp, _blending_warp))
 TORCH = (_rasterization_torch.draw, _rasterization_torch.weigh, (_antialias_torch, _antialias_torch))
@@ -109,21 +109,12 @@ def speed_of(mesh, size: int, device: torch.device) -> dict:
     return row | {"ratio": round(row["torch_both_ways_ms"][1] / row["warp_both_ways_ms"][1], 1)}
 
 
-def rolled(camera: Cameras, degrees: float) -> Cameras:
-    """A camera that leans to its side."""
-    angle, turn = math.radians(degrees), torch.eye(4)
-    turn[:2, :2] = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    return Cameras(camera.c2w @ turn, camera.fovy)
-
-
 def errors_of(mesh, camera: Cameras, size: int) -> list[float]:
     """Per cent, of every measure under every movement."""
     ticks = (torch.arange(size) + 0.5) / size
     weights = [torch.ones(size, size), ticks.expand(size, size), ticks[:, None].expand(size, size)]
-    moves, changes = directions(mesh[0]), {}
-    for name, move in moves.items():
-        ahead, back = (supersampled(mesh[0] + k * 4e-3 * move, mesh[1], camera, size, 10) for k in (1, -1))
-        changes[name] = (ahead - back) / 8e-3
+    moves = directions(mesh[0])
+    changes = {name: true_change(mesh, move, camera, size, 10) for name, move in moves.items()}
     errors = []
     for weight in weights:
         gradient = slope_of(lambda image, weight=weight: (image * weight).mean(), mesh, camera, size)

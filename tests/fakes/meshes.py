@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -64,10 +65,21 @@ def soup(triangles: int, size: float, generator: torch.Generator) -> Mesh:
     return vertices, faces
 
 
+def rolled(camera: Cameras, degrees: float) -> Cameras:
+    """A camera that leans to its side, so that straight edges lie along no row of pixels.
+
+    Of an edge along a row all samples of a supersampled picture change sides at once, and differences of it are noise.
+    """
+    angle, turn = math.radians(degrees), torch.eye(4)
+    turn[:2, :2] = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    return Cameras(camera.c2w @ turn, camera.fovy)
+
+
 CAMERAS = {
-    "in front": lambda: orbit([30.0], [28.0], 2.7, 45.0),
-    "from above": lambda: orbit([250.0], [50.0], 2.4, 50.0),
-    "from below": lambda: orbit([110.0], [-25.0], 3.2, 40.0),
+    "in front": lambda: rolled(orbit([30.0], [28.0], 2.7, 45.0), 7.0),
+    "from above": lambda: rolled(orbit([250.0], [50.0], 2.4, 50.0), 7.0),
+    "from below": lambda: rolled(orbit([110.0], [-25.0], 3.2, 40.0), 29.0),
+    "from the side": lambda: rolled(orbit([0.0], [5.0], 2.8, 45.0), 7.0),  # a torus's far side just shows over the near
 }
 
 
@@ -83,10 +95,14 @@ def supersampled(vertices: torch.Tensor, faces: torch.Tensor, camera: Cameras, s
     return mask.view(size, samples, size, samples).mean((1, 3))
 
 
-def true_change(mesh: Mesh, movement: torch.Tensor, camera: Cameras, size: int, step: float = 4e-3) -> torch.Tensor:
-    """Central difference of supersampled opacity (size, size) along a movement of the vertices."""
-    vertices, faces = mesh
-    ahead, back = (supersampled(vertices + k * step * movement, faces, camera, size) for k in (1, -1))
+def true_change(mesh: Mesh, movement: torch.Tensor, camera: Cameras, size: int, samples: int = 8) -> torch.Tensor:
+    """Central difference of supersampled opacity (size, size) along a movement of the vertices.
+
+    The step is about half a pixel of 128: of a long straight edge only as many samples change sides as it has steps
+    against their rows, and with a fifth of that step the area of a thin rod grew by 0.049 instead of 0.034.
+    """
+    (vertices, faces), step = mesh, 2e-2
+    ahead, back = (supersampled(vertices + k * step * movement, faces, camera, size, samples) for k in (1, -1))
     return (ahead - back) / (2 * step)
 
 
