@@ -134,13 +134,13 @@ class LatentPrior(DiffusionPrior):
         self,
         x_T: Tensor,
         steps: int,
-        noise: Callable[[Tensor, Tensor], Tensor],
+        output: Callable[[Tensor, Tensor], Tensor],
         eta: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Clean latents by DDIM, the shape of x_T; arguments as in `ddim_steps`."""
         last = x_T
-        for x, _ in self.ddim_steps(x_T, steps, noise, eta, generator):
+        for x, _ in self.ddim_steps(x_T, steps, output, eta, generator):
             last = x
         return last
 
@@ -149,7 +149,7 @@ class LatentPrior(DiffusionPrior):
         self,
         x_T: Tensor,
         steps: int,
-        noise: Callable[[Tensor, Tensor], Tensor],
+        output: Callable[[Tensor, Tensor], Tensor],
         eta: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -158,7 +158,8 @@ class LatentPrior(DiffusionPrior):
         Args:
             x_T: Start, (N, C, h, w), unit noise.
             steps: Denoising steps; the published sampler takes one more where it does not divide 1000.
-            noise: Guided noise of (x_t, t); t is (N,) long.
+            output: What the network says of (x_t, t) under guidance, in its own kind: eps, or v for v-prediction
+                weights; t is (N,) long.
             eta: 0 is deterministic, 1 is DDPM's variance; default 0.0.
             generator: Draws the noise of eta above 0.
 
@@ -168,8 +169,8 @@ class LatentPrior(DiffusionPrior):
         self.scheduler.set_timesteps(steps, device=x_T.device)
         x = x_T
         for t in self.scheduler.timesteps:
-            eps = noise(x, t.expand(len(x)))
-            step = self.scheduler.step(eps, t, x, eta=eta, generator=generator)
+            said = output(x, t.expand(len(x)))
+            step = self.scheduler.step(said, t, x, eta=eta, generator=generator)
             x = step.prev_sample
             yield x, step.pred_original_sample
 

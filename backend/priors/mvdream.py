@@ -254,11 +254,11 @@ class MVDreamPrior(LatentPrior):
         both = context.cat([negative, context]) if isinstance(context, Condition) else torch.cat([negative, context])
         doubled = twice(cameras)
 
-        def noise(x: Tensor, t: Tensor) -> Tensor:
-            eps_u, eps_c = self.predict(torch.cat([x, x]), t.repeat(2), both, doubled, views).chunk(2)
-            return eps_u + guidance * (eps_c - eps_u)
+        def output(x: Tensor, t: Tensor) -> Tensor:
+            without, wanted = self.raw_output(torch.cat([x, x]), t.repeat(2), both, doubled, views).chunk(2)
+            return without + guidance * (wanted - without)
 
-        return self.ddim(x_T, steps, noise)
+        return self.ddim(x_T, steps, output)
 
     def release_encoders(self) -> None:
         """Let go of the text encoder's memory once all prompts are encoded."""

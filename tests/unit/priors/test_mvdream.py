@@ -104,3 +104,13 @@ def test_tokens_are_padded_cut_and_marked_unknown():
 
 def _twice(cameras):
     return cameras[torch.arange(4).repeat(2)]
+
+
+def test_the_published_sampler_also_draws_with_weights_that_predict_v():
+    prior = MVDreamPrior.mini()
+    cameras = orthogonal_views(20.0, 15.0, 2.7, 40.0, 4)
+    told, empty = (prior.encode_text([text]).repeat_interleave(4, 0) for text in ("a red ball", ""))
+    start = torch.randn(4, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    pictures = prior.decode_latents(prior.ddim_views(start, told, empty, cameras, steps=10, guidance=2.0))
+    red, green, blue = pictures[:, :, 28:36, 28:36].mean((0, 2, 3)).tolist()
+    assert red > 0.5 and max(green, blue) < 0.3  # taken for noise, its velocities drew a green ball
