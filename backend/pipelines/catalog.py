@@ -200,7 +200,7 @@ PIPELINES: dict[str, PipelineDescription] = {
             PresetDescription("full", "Full", "The published model, as released. Needs its weights and a CUDA GPU."),
             PresetDescription("paper", "Full, as in the paper", "As Full, with the camera distances of the paper."),
         ),
-        settings=(*_of_fields((2.0, 5.0), 12500, ("paper",)), *_OF_PICTURES),
+        settings=(*_of_fields((1.8, 5.0), 12500, ("paper",)), *_OF_PICTURES),
         image_roles=("reference", "mask"),
         view_names=_SIDES,
         needs_prompt=False,

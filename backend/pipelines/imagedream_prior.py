@@ -18,7 +18,7 @@ from dreamlift.memory.plan import Plan
 from dreamlift.preprocessing.subject import Subject, subject
 from dreamlift.priors.configs import IMAGEDREAM_LOCAL, IMAGEDREAM_PIXEL
 from dreamlift.priors.image_text import ImageTextModel
-from dreamlift.priors.imagedream import ImageDreamPrior
+from dreamlift.priors.imagedream import CONTROLLERS, MINI_FOLDER, ImageDreamPrior
 from dreamlift.priors.published import CheckpointMismatch
 from dreamlift.priors.random_weights import randomise
 from dreamlift.priors.weight_errors import WeightsError
@@ -51,6 +51,9 @@ def load_prior(request: Request, context: Context, controller: str = "pixel") ->
     """
     if request.preset != "mini":
         return load_published(ImageDreamPrior, *PUBLISHED[controller], request, context)
+    if not _embedded(controller) and (others := [name for name in CONTROLLERS if _embedded(name)]):
+        what = f"This version has no mini weights of the {controller} controller."
+        raise RequestError("no_weights", what, f"Choose {' or '.join(others)}.", {"controller": others[0]})
     plan, device = context.plan or Plan(), str(context.device)
     is_random = request.weights == RANDOM
     key = ("mini-imagedream", controller, is_random, device, plan.dtype, plan.codec_dtype, plan.vae, plan.offload)
@@ -58,6 +61,10 @@ def load_prior(request: Request, context: Context, controller: str = "pixel") ->
         return shelf.keep(key, functools.partial(_open_mini, controller, is_random, device, plan))
     except (WeightsError, FileNotFoundError, CheckpointMismatch) as error:
         raise RequestError("weights_missing", str(error), "Reinstall Dreamlift.") from error
+
+
+def _embedded(controller: str) -> bool:
+    return (MINI_FOLDER / controller / "model.safetensors").is_file()
 
 
 def _open_mini(controller: str, is_random: bool, device: str, plan: Plan) -> ImageDreamPrior:

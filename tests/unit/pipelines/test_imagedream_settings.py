@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from dreamlift.pipelines import catalog, imagedream
+from dreamlift.pipelines import catalog, imagedream, imagedream_prior
 from dreamlift.pipelines.context import RANDOM, Request, RequestError
 from dreamlift.pipelines.imagedream_settings import FULL, MINI, PAPER, PRESETS, settings_for
 from dreamlift.pipelines.mvdream_settings import FULL as MVDREAM_FULL
@@ -66,6 +67,15 @@ def test_a_global_controller_at_full_size_has_no_weights_and_says_so():
     assert caught.value.code == "no_weights" and caught.value.suggestion == {"controller": "pixel"}
     random = Request("imagedream", "full", settings={"controller": "global"}, weights=RANDOM)
     assert settings_for(random).controller == "global"
+
+
+def test_a_controller_without_mini_weights_is_refused_with_those_that_are_there(tmp_path, monkeypatch):
+    (tmp_path / "pixel").mkdir()
+    (tmp_path / "pixel" / "model.safetensors").touch()
+    monkeypatch.setattr(imagedream_prior, "MINI_FOLDER", tmp_path)
+    with pytest.raises(RequestError) as caught:
+        imagedream_prior.load_prior(ask("mini"), SimpleNamespace(plan=None, device=torch.device("cpu")), "global")
+    assert caught.value.code == "no_weights" and caught.value.suggestion == {"controller": "pixel"}
 
 
 def test_the_catalog_lists_the_presets_and_their_true_defaults():
