@@ -56,13 +56,19 @@ def sample_sheet(prior: MVDreamPrior, prompts: Sequence[str] = SHEET_PROMPTS, se
 
 @torch.no_grad()
 def image_sheet(
-    prior: ImageDreamPrior, pictures: Tensor, guidance: float = 2.5, seed: int = 0, columns: int = 2
+    prior: ImageDreamPrior,
+    pictures: Tensor,
+    captions: Sequence[str],
+    guidance: float = 2.0,
+    seed: int = 0,
+    columns: int = 2,
 ) -> Image:
-    """One picture of image prompts and what is drawn from each without a caption: the views of `sample_sheet`.
+    """One picture of image prompts and what is drawn from each with its caption: the views of `sample_sheet`.
 
     Args:
         prior: Draws.
         pictures: Premultiplied RGBA, recentred. (B, 4, S, S) uint8.
+        captions: One each.
         guidance: w of classifier-free guidance.
         seed: Of the noise.
         columns: Cells a row.
@@ -71,9 +77,9 @@ def image_sheet(
     width = (VIEWS + 1) * size + 16
     sheet = Image.new("RGB", (columns * width, -(-len(pictures) // columns) * (size + 4)), "white")
     chance = torch.Generator().manual_seed(seed)
-    for k, picture in enumerate(pictures):
+    for k, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         prompt = over(picture[None].float() / 255, torch.full((1, 1, 1, 1), 0.5))
-        told, nothing = prior.encode([""], prompt), prior.encode([""], None)
+        told, nothing = prior.encode([caption], prompt), prior.encode([""], None)
         noise = torch.randn(VIEWS, prior.unet.config.out_channels, size // 4, size // 4, generator=chance)
         latents = prior.ddim_views(noise.to(prior.device), told, nothing, set_of_four, steps=25, guidance=guidance)
         row = torch.cat([prompt[0], *prior.decode_latents(latents).cpu()], dim=2).permute(1, 2, 0)

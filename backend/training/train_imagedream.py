@@ -297,4 +297,5 @@ def train_imagedream(shards: list[Path], folder: Path, settings: ImageDreamTrain
         target = folder / settings.controller
         model.save_controller(target, version)
         pictures = torch.from_numpy(np.load(prompt_path(shards[-1]), allow_pickle=False))
-        image_sheet(model, pictures[: settings.sheet]).save(target / "samples.png")
+        captions = [about["prompt"] for about in trainer.test.meta[: settings.sheet]]
+        image_sheet(model, pictures[: settings.sheet], captions).save(target / "samples.png")
