@@ -84,6 +84,8 @@ def v_losses(
     parts = []
     for part in torch.arange(len(x0)).split(64):
         steps = torch.full((len(part),), t, device=prior.device)
-        v_hat = prior.raw_output(x_t[part], steps, context[part], cameras[part], 4)
+        noise = prior.predict(x_t[part], steps, context[part], cameras[part])
+        x0_hat = (x_t[part] - (1 - abar).sqrt() * noise) / abar.sqrt().clamp_min(1e-6)
+        v_hat = (noise - (1 - abar).sqrt() * x_t[part]) / abar.sqrt() if abar > 1e-6 else -x0_hat
         parts.append((v_hat - velocity[part]).square().mean((1, 2, 3)))
     return torch.cat(parts).view(-1, 4).mean(1)
