@@ -173,6 +173,14 @@ _OF_PICTURES = (
         _defaults(True, True, "paper"),
         help="Keep to the cameras that the model knows from pictures. Off takes the wide ranges made for text.",
     ),
+    SettingDescription(
+        "match_picture",
+        "Match Picture",
+        "bool",
+        _defaults(True, False, "paper"),
+        help="Find the side that the picture shows and pull the object towards the picture there. Off leaves it to the "
+        "model alone, as published.",
+    ),
 )
 
 _SIDES = ("front", "right", "back", "left")
@@ -200,7 +208,7 @@ PIPELINES: dict[str, PipelineDescription] = {
             PresetDescription("full", "Full", "The published model, as released. Needs its weights and a CUDA GPU."),
             PresetDescription("paper", "Full, as in the paper", "As Full, with the camera distances of the paper."),
         ),
-        settings=(*_of_fields((1.8, 5.0), 12500, ("paper",)), *_OF_PICTURES),
+        settings=(*_of_fields((1.4, 5.0), 12500, ("paper",)), *_OF_PICTURES),
         image_roles=("reference", "mask"),
         view_names=_SIDES,
         needs_prompt=False,

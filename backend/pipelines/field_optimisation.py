@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -64,6 +64,19 @@ def always(condition: BothSides) -> Tell:
     return lambda _: condition
 
 
+class Beside(Protocol):
+    """A loss beside the prior's, with a memory of its own."""
+
+    def loss(self, job: Optimisation, stage: StageSettings) -> Tensor | float:
+        """Of this step."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint's."""
+
+
 @dataclass(frozen=True)
 class Rendered:
     """Renderings of one step.
@@ -94,6 +107,7 @@ class Optimisation:
         seed: Everything random follows from it and the step, so that a resumed job goes on as if never stopped.
         context: The way to the outside.
         frames: Pictures of the denoiser's call for one set of views; 0 takes the views alone.
+        beside: A loss beside MV-SDS.
     """
 
     settings: FieldSettings
@@ -102,6 +116,7 @@ class Optimisation:
     seed: int
     context: Context
     frames: int = 0
+    beside: Beside | None = None
     step: int = 0
     started: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
@@ -151,6 +166,8 @@ class Optimisation:
         for name, part in parts.items():
             if part is not None:
                 state |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
+        if self.beside is not None:
+            state |= {f"beside.{key}": value for key, value in self.beside.state().items()}
         for index, values in self.optimiser.state_dict()["state"].items():
             state |= {f"optimiser.{index}.{key}": value for key, value in values.items()}
         return state
@@ -173,6 +190,8 @@ class Optimisation:
             part = getattr(self, name)
             if part is not None:
                 part.load_state_dict(_under(state, name))
+        if self.beside is not None:
+            self.beside.load(_under(state, "beside"))
         whole = self.optimiser.state_dict()
         for key, value in _under(state, "optimiser").items():
             index, name = key.split(".")
@@ -253,6 +272,8 @@ def mv_sds_step(job: Optimisation, stage: StageSettings) -> None:
     # The loss is a sum over latents: seen at half size it would weigh a quarter beside the regularisers.
     balance = (job.prior.image_size / (stage.seen or job.prior.image_size)) ** 2
     loss = balance * guided.loss + regularisation(job, rendered)
+    if job.beside is not None:
+        loss = loss + job.beside.loss(job, stage)
     job.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     job.optimiser.step()

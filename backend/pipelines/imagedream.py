@@ -19,6 +19,7 @@ from dreamlift.distillation.mv_sds import BothSides
 from dreamlift.memory.apply import encoding
 from dreamlift.memory.batches import MOST_SEEDS, seeds_at_once
 from dreamlift.memory.cards import card_of
+from dreamlift.preprocessing.subject import Subject
 from dreamlift.priors.imagedream import ImageContext, ImageDreamPrior
 from dreamlift.priors.weight_errors import MissingWeights
 
@@ -31,6 +32,7 @@ from .imagedream_prior import PUBLISHED, caption_of, cut_out, laid_on, load_prio
 from .imagedream_settings import ImageDreamSettings, PictureSettings, settings_for
 from .imagedream_views import GREY, NEGATIVE_PROMPT, ImageDreamViews
 from .picture_views import SMALL, weights_error
+from .reference_view import ReferenceView
 from .seed_views import draw_views
 from .texture_refinement import refined
 
@@ -94,10 +96,19 @@ def run(
         raise weights_error(error, PUBLISHED[settings.controller][1]) from error
     told = ImagePrompt(prior, square, text, settings.picture)
     frames = settings.guidance.views + prior.config.pixel
-    job = Optimisation(settings, prior, told, request.seed, context, frames)
+    view = reference_view(subject, settings)
+    job = Optimisation(settings, prior, told, request.seed, context, frames, view)
     job.restore()
     optimise(job)
-    return finish_asset(job, request, started, functools.partial(refined, job))
+    known = functools.partial(view.wishes, light=settings.painted_light) if view else None
+    return finish_asset(job, request, started, functools.partial(refined, job, known=known))
+
+
+def reference_view(found: Subject, settings: ImageDreamSettings) -> ReferenceView | None:
+    """The picture as a view of the object that is known; None where the settings have none."""
+    if settings.reference is None:
+        return None
+    return ReferenceView(on_square(found, settings.reference.texture_size, settings.picture.fill), settings.reference)
 
 
 class ImagePrompt:

@@ -38,18 +38,43 @@ class PictureSettings:
 
 
 @dataclass(frozen=True)
+class ReferenceSettings:
+    """How much the picture itself counts.
+
+    Args:
+        looks: Shares of all steps after which the picture's camera is found, on the object as it then is.
+        distance: Of that camera from the origin, world units: what a picture's crop tells least.
+        weight: Of the summed squared difference to the picture, beside that of one view of MV-SDS.
+        outline: The same of opacity and outline alone.
+        least: Likeness below which the object is not yet what the picture shows, and nothing is pulled.
+        texture_weight: How much a pixel of the picture counts for the finished texture; one of the prior's counts 1.
+        texture_size: Height and width at which the finished texture is compared with the picture, pixels.
+    """
+
+    looks: tuple[float, ...] = (0.6, 0.7, 0.8, 0.92)
+    distance: float = 3.5
+    weight: float = 1.5
+    outline: float = 1.5
+    least: float = 0.5
+    texture_weight: float = 2.0
+    texture_size: int = 128
+
+
+@dataclass(frozen=True)
 class ImageDreamSettings(FieldSettings):
     """One preset of the pipeline. Further fields: `FieldSettings`.
 
     Args:
         picture: How the picture is shown.
         controller: Which weights: "pixel", "local" or "global" [systems.md 5.2].
+        reference: How the picture itself pulls beside the prior; None leaves the object to the prior, as published.
         unaligned: Camera sets where the alignment of cameras is switched off: MVDream's ranges, which neither the prior
             nor the picture knows [systems.md 8.2].
     """
 
     picture: PictureSettings = PictureSettings()
     controller: str = "pixel"
+    reference: ReferenceSettings | None = None
     unaligned: ViewSetRanges = ViewSetRanges()
 
 
@@ -72,11 +97,13 @@ FULL = ImageDreamSettings(
 # The paper's text where it differs from the release: the camera's distance (its section 3.4).
 PAPER = replace(FULL, cameras=replace(FULL.cameras, reach=(0.6, 0.85)))
 
-# MVDream's mini course and guidance as they were measured with words; docs/imagedream.md says what was tried here.
-_MINI = mvdream_settings.MINI
+# MVDream's mini course; a picture leaves less to guess than words do, and wants less guidance. docs/imagedream.md says
+# what was tried.
+_MINI = replace(mvdream_settings.MINI, guidance=replace(mvdream_settings.MINI.guidance, scale=1.4))
 MINI = ImageDreamSettings(
     **vars(_MINI),
     picture=PictureSettings(colours=64),
+    reference=ReferenceSettings(),
     unaligned=replace(_MINI.cameras, fovy=(15.0, 60.0), reach=(0.8, 1.0)),
 )
 
@@ -98,4 +125,7 @@ def settings_for(request: Request) -> ImageDreamSettings:
     match = str(values.pop("background_match", settings.picture.background_match))
     cameras = settings.cameras if values.pop("camera_alignment", True) else settings.unaligned
     picture = replace(settings.picture, background_match=match)
-    return replace(settings.changed(values), picture=picture, controller=controller, cameras=cameras)
+    matched = bool(values.pop("match_picture", settings.reference is not None))
+    reference = (settings.reference or ReferenceSettings()) if matched else None
+    own = {"picture": picture, "controller": controller, "cameras": cameras, "reference": reference}
+    return replace(settings.changed(values), **own)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,7 +45,9 @@ log = logging.getLogger(__name__)
 COVERED = 0.99  # share from which a pixel is the object's own: the prior's outline is not quite the mesh's
 
 
-def refined(job: Optimisation, surface: Surface, uvs: np.ndarray, texture: np.ndarray) -> np.ndarray:
+def refined(
+    job: Optimisation, surface: Surface, uvs: np.ndarray, texture: np.ndarray, known: Known | None = None
+) -> np.ndarray:
     """Refine the texture of a job's finished mesh.
 
     Args:
@@ -52,6 +55,7 @@ def refined(job: Optimisation, surface: Surface, uvs: np.ndarray, texture: np.nd
         surface: The finished mesh in the field's coordinates.
         uvs: (F, 3, 2) float32 in [0, 1].
         texture: Baked from the field. (S, S, 3) uint8 sRGB.
+        known: Views of the mesh whose answer needs no prior, such as the artist's picture.
 
     Returns:
         (S, S, 3) uint8 sRGB. The baked texture where the settings have no refinement, or where the artist wants the
@@ -67,11 +71,12 @@ def refined(job: Optimisation, surface: Surface, uvs: np.ndarray, texture: np.nd
     size = settings.seen or job.prior.image_size
     mesh = TexturedMesh(surface, uvs, texture, settings.cell * _pixel(job.settings.cameras, size))
     asking = Asking(job, settings, mesh, size)
+    certain = known(mesh) if known is not None else []
     with preferred_attention(job.context.plan, job.context.device), torch.no_grad():
         for _ in range(settings.rounds):
             wishes, ended = asking.round()
             if len(wishes) >= FEWEST_SETS or not ended:  # of fewer a job that was told to finish makes nothing
-                mesh.residual.copy_(explained(mesh, wishes, settings))
+                mesh.residual.copy_(explained(mesh, [*wishes, *certain], settings))
             if ended:
                 break
     log.info("refined the texture with %d sets of views in %.1f s", asking.asked, time.monotonic() - started)
@@ -91,11 +96,20 @@ class Wish:
         sight: What there is.
         behind: Colour of the background. (3,) in [0, 1].
         pictures: What should be, over that background. (N, 3, H, W) in [0, 1].
+        trust: How far each pixel is believed. (N, H, W) in [0, 1]; None believes all alike.
+        weight: How much a pixel counts beside all of the prior's wishes together.
+        is_soft: Whether the pictures are as soft as the prior's.
     """
 
     sight: Sight
     behind: Tensor
     pictures: Tensor
+    trust: Tensor | None = None
+    weight: float = 1.0
+    is_soft: bool = True
+
+
+Known = Callable[[TexturedMesh], list[Wish]]
 
 
 class Asking:
@@ -184,17 +198,26 @@ def explained(mesh: TexturedMesh, wishes: list[Wish], settings: TextureSettings)
     Pixels of the outline do not count, and those beside it count less: there the prior's picture is partly background
     where the mesh is not, and its colour would bleed onto the mesh.
     """
-    size = wishes[0].pictures.shape[-1]
-    soften = functools.partial(softened, size=size, sigma=settings.softness)
     nothing = torch.zeros_like(mesh.residual)
-    gains, weights = [], []
+    asked = sum(wish.is_soft for wish in wishes)
+    gains, weights, softeners = [], [], []
     for wish in wishes:
-        there = soften(_rows(wish.sight.images(nothing, wish.behind)))
-        gains.append(_rows(wish.pictures) - there)
-        weights.append(pixel_weights(wish.sight.coverage[:, 0].numpy(), settings.edge_weight) / len(wishes))
+        size = wish.pictures.shape[-1]
+        soften = functools.partial(softened, size=size, sigma=settings.softness if wish.is_soft else 0.0)
+        gains.append(_rows(wish.pictures) - soften(_rows(wish.sight.images(nothing, wish.behind))))
+        share = wish.weight / asked if wish.is_soft else wish.weight
+        counts = pixel_weights(wish.sight.coverage[:, 0].numpy(), settings.edge_weight)
+        weights.append(counts * share if wish.trust is None else counts * share * wish.trust.flatten().numpy())
+        softeners.append(soften)
+    ends = np.cumsum([len(gain) for gain in gains])[:-1]
+
+    def soften_all(pixels: np.ndarray) -> np.ndarray:
+        parts = np.split(pixels, ends)
+        return np.concatenate([soften(part) for soften, part in zip(softeners, parts, strict=True)])
+
     effect = sparse.vstack([wish.sight.effect for wish in wishes]).tocsr()
     numbers = (np.concatenate(gains), np.concatenate(weights), mesh.node_colours().numpy(), mesh.neighbours.numpy())
-    return torch.from_numpy(fit(effect, *numbers, settings.fit, soften))
+    return torch.from_numpy(fit(effect, *numbers, settings.fit, soften_all))
 
 
 def _rows(images: Tensor) -> np.ndarray:

@@ -21,20 +21,24 @@ class Cameras:
     Args:
         c2w: Camera-to-world, OpenGL axes. (N, 4, 4) float32.
         fovy: Vertical field of view in degrees. (N,) float32.
+        shift: Where the image's middle lies right of and above the camera's axis, as tangents: what is left of a wider
+            picture that was cropped. (N, 2) float32; None is no shift. Only rays and rasterisation know of it.
     """
 
     c2w: Tensor
     fovy: Tensor
+    shift: Tensor | None = None
 
     def __len__(self) -> int:
         return self.c2w.shape[0]
 
     def __getitem__(self, index) -> Cameras:
-        return Cameras(self.c2w[index], self.fovy[index])
+        return Cameras(self.c2w[index], self.fovy[index], None if self.shift is None else self.shift[index])
 
-    def to(self, device: torch.device | str) -> Cameras:
-        """The same cameras on another device."""
-        return Cameras(self.c2w.to(device), self.fovy.to(device))
+    def to(self, target: torch.device | torch.dtype | str) -> Cameras:
+        """The same cameras on another device or in another precision."""
+        shift = None if self.shift is None else self.shift.to(target)
+        return Cameras(self.c2w.to(target), self.fovy.to(target), shift)
 
 
 def orbit(
@@ -84,6 +88,8 @@ def camera_rays(cameras: Cameras, resolution: int) -> tuple[Tensor, Tensor]:
     ticks = (torch.arange(resolution, device=cameras.c2w.device, dtype=torch.float32) + 0.5) / resolution * 2 - 1
     x, y = torch.meshgrid(ticks, -ticks, indexing="xy")
     local = torch.stack([x * half, y * half, -torch.ones_like(x * half)], dim=-1)
+    if cameras.shift is not None:
+        local[..., :2] += cameras.shift[:, None, None]
     directions = torch.nn.functional.normalize(local, dim=-1) @ cameras.c2w[:, None, :3, :3].transpose(-1, -2)
     return cameras.c2w[:, None, None, :3, 3].expand_as(directions), directions
 

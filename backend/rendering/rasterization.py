@@ -97,10 +97,12 @@ def camera_space(vertices: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
 
     Computed in double and rounded once, so that every device sees the same float32 numbers.
     """
-    cameras = Cameras(cameras.c2w.double(), cameras.fovy.double()).to(vertices.device)
+    cameras = cameras.to(torch.float64).to(vertices.device)
     matrices = view_matrices(cameras)
     matrices = matrices[:, :3] * matrices.new_tensor([1.0, 1.0, -1.0])[:, None]  # OpenGL cameras look along -z
     seen = torch.einsum("nij,vj->nvi", matrices[..., :3], vertices.double()) + matrices[:, None, :, 3]
+    if cameras.shift is not None:  # sheared, so that the image's middle lies on the axis
+        seen = torch.cat([seen[..., :2] - cameras.shift[:, None] * seen[..., 2:], seen[..., 2:]], dim=-1)
     return seen.float(), torch.tan(torch.deg2rad(cameras.fovy) / 2).float()
 
 

@@ -96,12 +96,14 @@ def _reading(name: str, what: str, **settings: Scalar) -> Variant:
 
 
 TRUTH = Variant("truth", "the true object through the finishing")
+ALONE = {"match_picture": False}  # the papers' orderings are about what the prior makes of the picture
 IMAGE_TO_3D = (
     _seeing("pixel", "ImageDream, pixel controller"),
-    _seeing("local", "ImageDream, local controller", "local"),
-    _seeing("global", "ImageDream, global controller", "global"),
-    _seeing("no-background-matching", "pixel, one grey behind the picture", background_match="off"),
-    _seeing("no-camera-alignment", "pixel, camera ranges made for text", camera_alignment=False),
+    _seeing("pixel-alone", "pixel, nothing but the prior, as published", **ALONE),
+    _seeing("local-alone", "local controller, nothing but the prior", "local", **ALONE),
+    _seeing("global-alone", "global controller, nothing but the prior", "global", **ALONE),
+    _seeing("no-background-matching", "pixel-alone, one grey behind the picture", background_match="off", **ALONE),
+    _seeing("no-camera-alignment", "pixel-alone, camera ranges made for text", camera_alignment=False, **ALONE),
     _reading("caption-only", "MVDream, the caption alone"),
     TRUTH,
 )
@@ -111,11 +113,13 @@ TEXT_TO_3D = (
     TRUTH,
 )
 COMPARISONS = (  # the first is expected to be better
-    ("pixel", "local"),
-    ("local", "global"),
-    ("pixel", "no-background-matching"),
-    ("pixel", "no-camera-alignment"),
+    ("pixel", "pixel-alone"),
+    ("pixel-alone", "local-alone"),
+    ("local-alone", "global-alone"),
+    ("pixel-alone", "no-background-matching"),
+    ("pixel-alone", "no-camera-alignment"),
     ("pixel", "caption-only"),
+    ("pixel-alone", "caption-only"),
     ("mvdream-refined", "mvdream"),
 )
 

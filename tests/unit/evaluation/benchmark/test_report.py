@@ -41,8 +41,8 @@ def test_a_measure_without_a_meaning_is_left_out_and_a_target_that_is_missed_is_
 def test_the_better_variant_wins_whichever_way_the_measure_counts():
     good = scores(25.0, stray=0.01, sharpness=0.9)
     bad = scores(20.0, stray=0.05, sharpness=1.5)
-    report = report_of(pixel=good, local=bad)
-    assert [(each["first"], each["second"]) for each in report["comparisons"]] == [("pixel", "local")]
+    report = report_of(**{"pixel": good, "pixel-alone": bad})
+    assert [(each["first"], each["second"]) for each in report["comparisons"]] == [("pixel", "pixel-alone")]
     rows = report["comparisons"][0]["metrics"]
     assert rows["psnr"]["wins"] == rows["stray"]["wins"] == rows["sharpness"]["wins"] == 1
     assert rows["psnr"]["difference"] == pytest.approx(5) and rows["stray"]["difference"] == pytest.approx(-0.04)
@@ -51,20 +51,21 @@ def test_the_better_variant_wins_whichever_way_the_measure_counts():
 
 
 def test_objects_that_only_one_variant_has_are_not_compared():
-    report = report_of(pixel=scores(25.0), local=scores(20.0)[:6])
+    report = report_of(**{"pixel": scores(25.0), "pixel-alone": scores(20.0)[:6]})
     assert report["comparisons"][0]["metrics"]["psnr"]["pairs"] == 3
 
 
 def test_the_table_and_the_page_show_every_measure_with_its_target_and_what_went_wrong():
     failed = [*scores(20.0), Score("object 9", 0, problem="Nothing took shape.")]
-    report = report_of(pixel=failed, local=scores(18.0))
+    report = report_of(**{"pixel": failed, "pixel-alone": scores(18.0)})
     console = Console(record=True, width=200, file=open("/dev/null", "w"))
     with console.file:
         show(report, console)
-    text, page = console.export_text(), markdown(report, {"pixel": "pictures/p.jpg", "local": "pictures/l.jpg"})
+    links = {"pixel": "pictures/p.jpg", "pixel-alone": "pictures/a.jpg"}
+    text, page = console.export_text(), markdown(report, links)
     for metric in METRICS:
         assert metric.title in page and metric.asked in page
-    assert "pixel against local" in text and "unavailable" in text and "unavailable" in page
+    assert "pixel against pixel-alone" in text and "unavailable" in text and "unavailable" in page
     assert "object 9 (0): Nothing took shape." in text and "object 9 (0): Nothing took shape." in page
-    assert "![local: prompt image, asset, truth](pictures/l.jpg)" in page and "2 processes" in page
+    assert "![pixel-alone: prompt image, asset, truth](pictures/a.jpg)" in page and "2 processes" in page
     json.dumps(report)

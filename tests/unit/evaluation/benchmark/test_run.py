@@ -144,7 +144,7 @@ def test_a_variant_without_weights_is_left_out_and_none_left_is_an_error(tmp_pat
 
 
 def test_unknown_names_are_answered_with_the_known_ones():
-    with pytest.raises(RequestError, match=r"'pixle'.*pixel, local"):
+    with pytest.raises(RequestError, match=r"'pixle'.*pixel, pixel-alone"):
         chosen_variants("pixle")
     with pytest.raises(RequestError, match=r"'hippopotamus'.*ring-cyan"):
         chosen_objects("hippopotamus")

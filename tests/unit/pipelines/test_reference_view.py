@@ -1,0 +1,156 @@
+"""The picture pulls the object where it was taken from, gives the texture its colours, and loses its own light."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from fakes.tiny_view_models import LARGE, as_file, cut_out
+
+from dreamlift.assets.contact_sheet import sample_texture
+from dreamlift.assets.topology import Surface
+from dreamlift.assets.unwrap import box_projection
+from dreamlift.pipelines.context import Request
+from dreamlift.pipelines.field_optimisation import Optimisation, always
+from dreamlift.pipelines.imagedream_settings import FULL, MINI, PAPER, ReferenceSettings, settings_for
+from dreamlift.pipelines.reference_view import ReferenceView, relit, resized
+from dreamlift.pipelines.texture_refinement import explained
+from dreamlift.rendering.picture_camera import PictureCamera
+from dreamlift.rendering.shading import WorldLight
+from dreamlift.representations.textured_mesh import TexturedMesh
+
+BALL = trimesh.creation.icosphere(3, 0.6)
+SURFACE = Surface(BALL.vertices.astype(np.float32), BALL.faces.astype(np.int32))
+UVS = box_projection(SURFACE, 128)
+RED, BLUE = torch.tensor([0.8, 0.2, 0.2]), torch.tensor([0.2, 0.3, 0.7])
+SIDE = 64
+
+
+class Silent:
+    """A context that nobody listens to."""
+
+    device, plan = torch.device("cpu"), None
+
+
+class Sized:
+    """All of a prior that the reference view asks for."""
+
+    image_size = SIDE
+
+
+def disc(size=SIDE, fill=0.8):
+    """The picture of a ball, red above and blue below: straight colour and opacity."""
+    ticks = (torch.arange(size) + 0.5) / size * 2 - 1
+    y, x = torch.meshgrid(-ticks, ticks, indexing="ij")
+    inside = (x * x + y * y < fill**2).float()
+    colour = torch.where(y > 0, RED.view(3, 1, 1), BLUE.view(3, 1, 1))
+    return torch.cat([colour * inside, inside[None]])
+
+
+def job_of(view):
+    """An optimisation in its first stage, whose field starts as a ball."""
+    return Optimisation(MINI.with_steps(20), Sized(), always(None), 0, Silent(), beside=view)
+
+
+def test_the_pull_brings_the_object_to_the_picture():
+    view = ReferenceView(disc(), ReferenceSettings(looks=()))
+    job = job_of(view)
+    stage = job.settings.stages[0]
+    assert view.loss(job, stage) == 0.0, "before a camera is found"
+    view.camera = PictureCamera(0.0, 0.0, 3.5, half=0.25, likeness=0.9)
+    losses = []
+    for _ in range(25):
+        loss = view.loss(job, stage)
+        losses.append(float(loss))
+        job.optimiser.zero_grad()
+        loss.backward()
+        job.optimiser.step()
+    assert losses[-1] < 0.6 * losses[0]
+    front = job.field.query(torch.tensor([[0.45, 0.0, 0.2], [0.45, 0.0, -0.2]])).albedo
+    assert front[0, 0] > front[0, 2] and front[1, 2] > front[1, 0], "red above, blue below"
+
+
+def test_an_object_that_is_not_what_the_picture_shows_is_left_alone():
+    view = ReferenceView(disc(), ReferenceSettings(looks=(), least=0.5))
+    view.camera = PictureCamera(0.0, 0.0, 3.5, likeness=0.4)
+    job = job_of(view)
+    assert view.loss(job, job.settings.stages[0]) == 0.0
+    assert view.wishes(TexturedMesh(SURFACE, UVS, np.zeros((128, 128, 3), np.uint8), 0.05), None) == []
+
+
+def test_it_looks_at_the_steps_it_was_told():
+    view = ReferenceView(disc(), ReferenceSettings(looks=(0.25, 0.5)))
+    job = job_of(view)
+    looked = []
+    view.look = lambda job: looked.append(job.step)
+    for job.step in range(20):
+        view.loss(job, job.settings.stages[0])
+    assert looked == [5, 10]
+
+
+def test_what_was_found_is_kept_over_a_stop():
+    view = ReferenceView(disc(), ReferenceSettings())
+    assert view.state() == {}
+    view.camera = PictureCamera(12.5, -3.0, 3.5, (0.1, -0.2), 0.3, 0.8)
+    other = ReferenceView(disc(), ReferenceSettings())
+    other.load({key: torch.tensor(value, dtype=torch.float64) for key, value in view.state().items()})
+    assert other.camera == view.camera
+
+
+def test_the_finished_texture_takes_the_picture_s_colours_in_front_and_keeps_its_own_behind():
+    texture = np.full((128, 128, 3), 128, np.uint8)
+    mesh = TexturedMesh(SURFACE, UVS, texture, 0.04)
+    view = ReferenceView(disc(128), ReferenceSettings(texture_size=SIDE))
+    wish = next(iter(view.wishes(mesh, None)))
+    assert wish.trust.max() <= 1 and wish.trust[0, 0, 0] == 0 and not wish.is_soft
+    with torch.no_grad():
+        mesh.residual.copy_(explained(mesh, [wish], MINI.texture))
+    middle = SURFACE.vertices[SURFACE.faces].mean(1)
+    found = sample_texture(mesh.texture(), UVS.mean(1))
+    front, back = (middle[:, 0] > 0.4), middle[:, 0] < -0.45
+    above, below = front & (middle[:, 2] > 0.1), front & (middle[:, 2] < -0.1)
+    np.testing.assert_allclose(found[above].mean(0), RED, atol=0.05)
+    np.testing.assert_allclose(found[below].mean(0), BLUE, atol=0.05)
+    np.testing.assert_allclose(found[back].mean(0), 0.5, atol=0.05)
+
+
+@pytest.mark.parametrize("direction", [(1.0, 0.0, 0.3), (0.2, -1.0, 0.5)])
+def test_a_picture_s_light_is_exchanged_for_the_prior_s(direction):
+    picture = disc()
+    ticks = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
+    z, y = torch.meshgrid(-ticks / 0.8, ticks / 0.8, indexing="ij")
+    inside = (1 - y * y - z * z).clamp_min(0)
+    normals = torch.stack([inside.sqrt(), y, z]) * (inside > 0)
+    trust = normals[0].clamp_min(0)
+    own, other = WorldLight(), WorldLight(direction, 0.6, 0.45, 0.05)
+    lit, painted = (picture[:3] * light.on(normals.permute(1, 2, 0))[..., 0] for light in (other, own))
+    found = relit(lit, painted, normals, trust, own)
+    seen = trust > 0.3
+    before, after = ((each - painted).abs()[:, seen].mean() for each in (lit, found))
+    assert after < 0.5 * before
+
+
+def test_too_few_pixels_tell_no_light():
+    picture = disc()
+    nothing = torch.zeros(SIDE, SIDE)
+    torch.testing.assert_close(
+        relit(picture[:3], picture[:3], torch.zeros(3, SIDE, SIDE), nothing, WorldLight()), picture[:3]
+    )
+
+
+def test_what_is_transparent_lends_no_colour_at_another_size():
+    small = resized(disc(64), 16)
+    rim = (small[3] > 0.1) & (small[3] < 0.9)
+    assert rim.any() and float(small[:3, rim].amax(0).min()) > 0.4
+
+
+def test_only_the_mini_preset_matches_the_picture_unless_told():
+    request = functools.partial(Request, "imagedream", prompt="", images={"reference": as_file(cut_out(*LARGE))})
+    assert MINI.reference is not None and FULL.reference is None and PAPER.reference is None
+    assert settings_for(request("mini", settings={"match_picture": False})).reference is None
+    assert settings_for(request("full", settings={"match_picture": True})).reference == ReferenceSettings()
+    assert replace(MINI, reference=None) == settings_for(request("mini", settings={"match_picture": False}))
