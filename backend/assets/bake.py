@@ -73,14 +73,27 @@ def without_light(surface: Surface, uvs: np.ndarray, texture: np.ndarray, light:
     Returns:
         (S, S, 3) uint8, padded; what was brighter than white would be is white.
     """
-    raster = rasterize_uv(torch.from_numpy(np.ascontiguousarray(uvs)), texture.shape[0])
+    mask, brightness = _light_on(surface, uvs, texture.shape[0], light)
+    plain = texture.copy()
+    plain[mask] = _as_bytes(texture[mask] / 255 / brightness)
+    return padded(plain, mask)
+
+
+def with_light(surface: Surface, uvs: np.ndarray, texture: np.ndarray, light: WorldLight) -> np.ndarray:
+    """Paint a light onto a texture, the inverse of `without_light`; arguments and result as there."""
+    mask, brightness = _light_on(surface, uvs, texture.shape[0], light)
+    painted = texture.copy()
+    painted[mask] = _as_bytes(texture[mask] / 255 * brightness)
+    return padded(painted, mask)
+
+
+def _light_on(surface: Surface, uvs: np.ndarray, size: int, light: WorldLight) -> tuple[np.ndarray, np.ndarray]:
+    """Which texels the mesh owns (S, S), and how brightly they are lit (P, 1)."""
+    raster = rasterize_uv(torch.from_numpy(np.ascontiguousarray(uvs)), size)
     normals = torch.from_numpy(corner_normals(surface.vertices, surface.faces))
     mask = raster.mask[0]
     towards = interpolate(raster, torch.from_numpy(surface.faces), normals)[0][mask]
-    brightness = light.on(torch.nn.functional.normalize(towards, dim=-1)).numpy()
-    plain = texture.copy()
-    plain[mask.numpy()] = _as_bytes(texture[mask.numpy()] / 255 / brightness)
-    return padded(plain, mask.numpy())
+    return mask.numpy(), light.on(torch.nn.functional.normalize(towards, dim=-1)).numpy()
 
 
 def padded(texture: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamlift.assets.bake import without_light
+from dreamlift.assets.bake import with_light, without_light
 from dreamlift.assets.finish import FinishSettings, Refine, finish
 from dreamlift.assets.surface import EmptySurface, extract_surface
 from dreamlift.assets.topology import Surface
@@ -94,6 +94,8 @@ def finish_asset(job: Optimisation, request: Request, started: float, refine: Re
     light = job.settings.painted_light
 
     def paint(surface: Surface, uvs: np.ndarray, texture: np.ndarray) -> np.ndarray:
+        if light is not None and job.painted:  # the field is albedo, the prior's pictures are not
+            texture = with_light(surface, uvs, texture, light)
         better = refine(surface, uvs, texture) if refine is not None else texture
         return without_light(surface, uvs, better, light) if light is not None else better
 

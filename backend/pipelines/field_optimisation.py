@@ -8,6 +8,7 @@ What the artist sees of it, and the finished object, are in `field_asset`; the l
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from dreamlift.distillation.schedules import draw_timestep
 from dreamlift.memory.apply import preferred_attention
 from dreamlift.rendering.cameras import Cameras, camera_rays
 from dreamlift.rendering.occupancy import OccupancyGrid, occupied_by_distance
-from dreamlift.rendering.shading import Light, orientation_loss, sample_light, shade
+from dreamlift.rendering.shading import Light, WorldLight, orientation_loss, sample_light, shade
 from dreamlift.rendering.view_sets import sample_view_sets
 from dreamlift.rendering.volume import VolumeRender, volume_render
 from dreamlift.representations.background import EnvironmentBackground
@@ -154,6 +155,13 @@ class Optimisation:
             return occupied_by_distance(self.field, 32, length)
         return self.occupancy.occupied
 
+    @property
+    def painted(self) -> bool:
+        """Whether the last step showed the field under the painted light, so that its colours are albedo."""
+        ends = itertools.accumulate(stage.steps for stage in self.settings.stages)
+        pairs = zip(self.settings.stages, ends, strict=True)
+        return next((stage.painted for stage, end in pairs if self.step <= end), self.settings.stages[-1].painted)
+
     def rows(self) -> int:
         """Most views that the plan lets the denoiser see at once; 0 is all. A plan counts frames, the loss views."""
         views, plan = self.settings.guidance.views, self.context.plan
@@ -189,18 +197,18 @@ class Optimisation:
         for name in ("field", "background", "occupancy"):
             part = getattr(self, name)
             if part is not None:
-                part.load_state_dict(_under(state, name))
+                part.load_state_dict(_part(state, name))
         if self.beside is not None:
-            self.beside.load(_under(state, "beside"))
+            self.beside.load(_part(state, "beside"))
         whole = self.optimiser.state_dict()
-        for key, value in _under(state, "optimiser").items():
+        for key, value in _part(state, "optimiser").items():
             index, name = key.split(".")
             whole["state"].setdefault(int(index), {})[name] = value
         self.optimiser.load_state_dict(whole)
         log.info("resumed at step %d", self.step)
 
 
-def _under(state: dict[str, Any], name: str) -> dict[str, Any]:
+def _part(state: dict[str, Any], name: str) -> dict[str, Any]:
     return {key[len(name) + 1 :]: value for key, value in state.items() if key.startswith(f"{name}.")}
 
 
@@ -304,10 +312,12 @@ def render_views(
     origins, directions = (rays.reshape(-1, 3) for rays in camera_rays(cameras, size))
     oriented = job.settings.weights.orient(job.step) > 0
     shader = functools.partial(_shade_samples, light, size * size) if light is not None else None
+    if stage.painted:
+        shader = functools.partial(_under, job.settings.painted_light)
     volume = volume_render(
         *(job.field, origins, directions, stage.volume, job.occupied(stage)),
         generator=noise,
-        normals=oriented or light is not None,
+        normals=oriented or shader is not None,
         shade=shader,
     )
     behind = background_colour(job, directions, chance)
@@ -318,6 +328,10 @@ def render_views(
 
 def _shade_samples(light: Light, pixels: int, rays: Tensor, points: Tensor, albedo: Tensor, normal: Tensor) -> Tensor:
     return shade(light, rays // pixels, points, albedo, normal)
+
+
+def _under(light: WorldLight, rays: Tensor, points: Tensor, albedo: Tensor, normal: Tensor) -> Tensor:
+    return albedo * light.on(normal)
 
 
 def background_colour(job: Optimisation, directions: Tensor, chance: torch.Generator) -> Tensor:

@@ -34,6 +34,7 @@ class StageSettings:
         objects: Sets of four views a step.
         volume: Samples along a ray.
         shading: Whether light is drawn; else the albedo is shown.
+        painted: Whether the field is shown under the settings' painted light, so that what shades a thing is its shape.
         grid: Grid points along an edge of an SDF grid; ignored by a density field.
         seen: Height and width at which the prior sees the renderings, pixels; None takes its own.
     """
@@ -44,6 +45,7 @@ class StageSettings:
     objects: int
     volume: VolumeSettings
     shading: bool = False
+    painted: bool = False
     grid: int = 0
     seen: int | None = None
 

@@ -101,7 +101,7 @@ PAPER = replace(FULL, cameras=replace(FULL.cameras, reach=(0.6, 0.85)))
 # what was tried.
 _MINI = replace(mvdream_settings.MINI, guidance=replace(mvdream_settings.MINI.guidance, scale=1.4))
 MINI = ImageDreamSettings(
-    **vars(_MINI),
+    **vars(replace(_MINI, stages=(_MINI.stages[0], *(replace(stage, painted=True) for stage in _MINI.stages[1:])))),
     picture=PictureSettings(colours=64),
     reference=ReferenceSettings(),
     unaligned=replace(_MINI.cameras, fovy=(15.0, 60.0), reach=(0.8, 1.0)),

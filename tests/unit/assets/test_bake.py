@@ -5,7 +5,7 @@ import pytest
 import torch
 import trimesh
 
-from dreamlift.assets.bake import baked, padded, without_light
+from dreamlift.assets.bake import baked, padded, with_light, without_light
 from dreamlift.assets.contact_sheet import sample_texture
 from dreamlift.assets.topology import Surface
 from dreamlift.assets.unwrap import box_projection
@@ -64,6 +64,7 @@ def test_a_light_that_is_painted_on_comes_off():
     assert np.ptp(lit[..., 0]) > 60  # of 255: one side is bright, one dark
     plain = without_light(BALL, UVS, lit, WorldLight())
     assert np.abs(plain / 255 - albedo.numpy()).max() < 0.02
+    assert np.abs(with_light(BALL, UVS, plain, WorldLight()).astype(int) - lit).max() <= 3, "and it comes on again"
 
 
 def test_the_mini_presets_take_off_the_light_that_their_prior_was_trained_under():

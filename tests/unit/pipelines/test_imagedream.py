@@ -20,7 +20,7 @@ from dreamlift.pipelines.imagedream import ImagePrompt, behind_picture
 from dreamlift.pipelines.imagedream_settings import FULL, MINI, PictureSettings
 from dreamlift.priors.imagedream import ImageContext, ImageDreamPrior
 from dreamlift.priors.random_weights import randomise
-from dreamlift.rendering.cameras import camera_rays
+from dreamlift.rendering.cameras import camera_rays, orbit
 from dreamlift.rendering.volume import VolumeSettings
 from dreamlift.representations._hash_grid_torch import HashGridSettings
 
@@ -283,3 +283,22 @@ def test_a_plan_s_frames_are_counted_in_views(pixel, rows, expected):
     context = Recording(plan=Plan(rows=rows))
     job = field_optimisation.Optimisation(_toy(), SeesBalls(), lambda _: None, 0, context, 4 + pixel)
     assert job.rows() == expected
+
+
+def test_what_the_field_is_shown_under_is_known_at_every_step_and_taken_off_once():
+    settings = replace(SETTINGS, reference=None)
+    job = field_optimisation.Optimisation(settings, SeesBalls(), None, 0, Recording())
+    first = settings.stages[0].steps
+    for job.step, expected in ((1, False), (first, False), (first + 1, True), (settings.steps, True)):
+        assert job.painted is expected
+    job.step = settings.steps
+    job.field.softness = 0.02
+    stage, chance = settings.stages[-1], torch.Generator().manual_seed(0)
+    cameras = orbit([0.0, 180.0], -40.0, 2.7, 40.0)
+    dark, plain = (
+        field_optimisation.render_views(job, which, cameras, None, chance, torch.Generator().manual_seed(0))
+        for which in (stage, replace(stage, painted=False))
+    )
+    light, hit = settings.painted_light, plain.opacity[:, 0] > 0.9
+    ratio = (dark.volume.colour[hit] / plain.volume.colour[hit]).mean()
+    assert light.ambient - light.underside < ratio < light.ambient + light.diffuse and ratio < 0.85, "seen from below"
