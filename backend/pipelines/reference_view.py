@@ -80,7 +80,7 @@ class ReferenceView:
             colours = torch.from_numpy(preview.colors[:, :3].copy())
             mesh = ColouredMesh(torch.from_numpy(preview.vertices), torch.from_numpy(preview.faces), colours)
             self._find(mesh)
-            log.info("step %d: the picture is %s", job.step, self.camera)
+            log.info("step %d: the picture was taken by %s", job.step, self.camera)
 
     def wishes(self, mesh: TexturedMesh, light: WorldLight | None) -> list[Wish]:
         """The picture as one more wish for the finished mesh's texture; none where that is not what it shows.
@@ -99,9 +99,10 @@ class ReferenceView:
         normals, facing = seen_normals(mesh, cameras, size)
         trust = facing * (picture[3] > COVERED) * (sight.coverage[0, 0] > COVERED)
         trust = torch.where(facing > LEAST_FACING, trust, torch.zeros(()))
+        colour, opacity = picture[:3], picture[3:]
         if light is not None:
-            picture[:3] = relit(picture[:3], sight.baked[0], normals, trust, light)
-        pictures = (picture[:3] * picture[3:] + (1 - picture[3:]) * GREY)[None]
+            colour = relit(colour, sight.baked[0], normals, trust, light)
+        pictures = (colour * opacity + (1 - opacity) * GREY)[None]
         behind = torch.full((3,), GREY)
         return [Wish(sight, behind, pictures, trust[None], settings.texture_weight, is_soft=False)]
 

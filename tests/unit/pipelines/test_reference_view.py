@@ -154,3 +154,10 @@ def test_only_the_mini_preset_matches_the_picture_unless_told():
     assert settings_for(request("mini", settings={"match_picture": False})).reference is None
     assert settings_for(request("full", settings={"match_picture": True})).reference == ReferenceSettings()
     assert replace(MINI, reference=None) == settings_for(request("mini", settings={"match_picture": False}))
+
+
+def test_looking_at_the_finished_mesh_leaves_the_picture_as_it_is():
+    view = ReferenceView(disc(), ReferenceSettings(texture_size=SIDE))
+    mesh = TexturedMesh(SURFACE, UVS, np.full((128, 128, 3), 128, np.uint8), 0.04)
+    assert len(view.wishes(mesh, WorldLight((1.0, 0.0, 0.0), 0.5, 0.5, 0.0))) == 1
+    torch.testing.assert_close(view.picture, disc())
