@@ -53,8 +53,8 @@ class ReferenceSettings:
 
     looks: tuple[float, ...] = (0.6, 0.7, 0.8, 0.92)
     distance: float = 3.5
-    weight: float = 1.5
-    outline: float = 1.5
+    weight: float = 0.5
+    outline: float = 0.5
     least: float = 0.5
     texture_weight: float = 2.0
     texture_size: int = 128

@@ -11,10 +11,12 @@ no prior.
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from dreamlift.rendering.cameras import Cameras, camera_rays
@@ -32,9 +34,12 @@ from .texture_refinement import COVERED, Wish
 log = logging.getLogger(__name__)
 
 GREY = 0.5  # behind what is compared with the finished texture; no pixel of it counts
-LEAST_FACING = 0.25  # cosine: what is seen more slantingly smears over the surface
+SLANTING, SQUARE = 0.25, 0.65  # cosines from which a picture is believed a little and altogether: slanting, it smears
+RIM = 2  # pixels inside the common outline that are not believed: there the two outlines are not quite the same
+FEATHER = 4.0  # pixels over which belief ends, standard deviation: a hard end is seen as a seam
 FEWEST_PIXELS = 50  # that tell a light
 LIGHT_SPREAD = (0.1, 0.2)  # how far pictures' lights lie apart: what comes from everywhere, and from one side
+BRIGHTNESS = (0.6, 1.3)  # that a light is believed to have
 LIGHT_NOISE = 0.05  # how far the prior's colours are from the picture's, as a standard deviation
 
 
@@ -47,7 +52,8 @@ class ReferenceView:
     """
 
     def __init__(self, picture: Tensor, settings: ReferenceSettings):
-        self.picture, self.settings = picture.float(), settings
+        self.picture, self.settings = picture.float().contiguous(), settings
+        self.plain = self.picture  # without its light, as far as that was found
         self.camera: PictureCamera | None = None
 
     def loss(self, job: Optimisation, stage: StageSettings) -> Tensor | float:
@@ -64,8 +70,9 @@ class ReferenceView:
             return 0.0
         chance, noise = job.generator(7), job.generator(8, job.context.device)
         cameras = self.camera.cameras().to(job.context.device)
-        seen = render_views(job, stage, cameras, None, chance, noise)
-        picture = resized(self.picture.to(seen.images), stage.resolution)
+        # As albedo: were it shaded, the surface would fold itself into whatever the picture's own light drew.
+        seen = render_views(job, replace(stage, painted=False), cameras, None, chance, noise)
+        picture = resized(self.plain.to(seen.images), stage.resolution)
         wanted = picture[:3] * picture[3:] + (1 - picture[3:]) * seen.behind.view(3, 1, 1)
         apart = (seen.images[0] - wanted).square().sum(0).mean()
         outline = (seen.opacity.view(*picture.shape[1:]) - picture[3]).square().mean()
@@ -80,6 +87,8 @@ class ReferenceView:
             colours = torch.from_numpy(preview.colors[:, :3].copy())
             mesh = ColouredMesh(torch.from_numpy(preview.vertices), torch.from_numpy(preview.faces), colours)
             self._find(mesh)
+            if job.settings.painted_light is not None and job.painted:
+                self._take_light_off(mesh, job.settings.painted_light)
             log.info("step %d: the picture was taken by %s", job.step, self.camera)
 
     def wishes(self, mesh: TexturedMesh, light: WorldLight | None) -> list[Wish]:
@@ -96,15 +105,27 @@ class ReferenceView:
         cameras = self.camera.cameras()
         sight = mesh.see(cameras, size)
         picture = resized(self.picture, size)
-        normals, facing = seen_normals(mesh, cameras, size)
-        trust = facing * (picture[3] > COVERED) * (sight.coverage[0, 0] > COVERED)
-        trust = torch.where(facing > LEAST_FACING, trust, torch.zeros(()))
+        normals, facing = seen_normals(mesh.vertices, mesh.faces, cameras, size)
+        trust = trusted((picture[3] > COVERED) & (sight.coverage[0, 0] > COVERED), facing)
         colour, opacity = picture[:3], picture[3:]
         if light is not None:
-            colour = relit(colour, sight.baked[0], normals, trust, light)
+            own = light.on(normals.permute(1, 2, 0))[..., 0]
+            found = light_of(colour, sight.baked[0] / own, normals, trust, light)
+            colour = (colour * own / found.clamp(*BRIGHTNESS)).clamp(0, 1)
         pictures = (colour * opacity + (1 - opacity) * GREY)[None]
         behind = torch.full((3,), GREY)
         return [Wish(sight, behind, pictures, trust[None], settings.texture_weight, is_soft=False)]
+
+    def _take_light_off(self, mesh: ColouredMesh, light: WorldLight) -> None:
+        size = self.picture.shape[-1]
+        cameras = self.camera.cameras()
+        normals, facing = seen_normals(mesh.vertices, mesh.faces, cameras, size)
+        raster = rasterize(mesh.vertices, mesh.faces, cameras, size)
+        albedo = interpolate(raster, mesh.faces, mesh.colours)[0].permute(2, 0, 1)
+        trust = trusted((self.picture[3] > COVERED) & raster.mask[0], facing)
+        brightness = light_of(self.picture[:3], albedo, normals, trust, light)
+        plain = (self.picture[:3] / brightness.clamp(*BRIGHTNESS)).clamp(0, 1)
+        self.plain = torch.cat([plain, self.picture[3:]]).contiguous()
 
     def _find(self, mesh: ColouredMesh) -> None:
         """Near the last place and all around: whichever is more alike."""
@@ -121,21 +142,23 @@ class ReferenceView:
             return {}
         numbers = asdict(self.camera)
         middle = numbers.pop("middle")
-        return {"middle_x": middle[0], "middle_y": middle[1], **numbers}
+        return {"plain": self.plain, "middle_x": middle[0], "middle_y": middle[1], **numbers}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's."""
         if state:
-            numbers = {key: float(value) for key, value in state.items()}
+            self.plain = state["plain"].float().cpu()
+            numbers = {key: float(value) for key, value in state.items() if key != "plain"}
             middle = numbers.pop("middle_x"), numbers.pop("middle_y")
             self.camera = PictureCamera(**numbers, middle=middle)
 
 
-def seen_normals(mesh: TexturedMesh, cameras: Cameras, size: int) -> tuple[Tensor, Tensor]:
+def seen_normals(vertices: Tensor, faces: Tensor, cameras: Cameras, size: int) -> tuple[Tensor, Tensor]:
     """The surface as one camera sees it.
 
     Args:
-        mesh: Its vertices' normals are means over their faces by area.
+        vertices: Their normals are means over their faces by area. (V, 3).
+        faces: (F, 3) integer.
         cameras: One camera.
         size: Height and width, pixels.
 
@@ -143,47 +166,61 @@ def seen_normals(mesh: TexturedMesh, cameras: Cameras, size: int) -> tuple[Tenso
         Unit normals (3, size, size), 0 where nothing is seen; and how squarely the surface faces the camera, the cosine
         in [0, 1], (size, size).
     """
-    faces = mesh.faces.long()
-    corners = mesh.vertices[faces]
+    corners = vertices[faces.long()]
     areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    vertices = torch.zeros_like(mesh.vertices).index_add_(0, faces.flatten(), areas.repeat_interleave(3, 0))
-    raster = rasterize(mesh.vertices, mesh.faces, cameras, size)
-    normals = torch.nn.functional.normalize(interpolate(raster, mesh.faces, vertices)[0], dim=-1)
+    sums = torch.zeros_like(vertices).index_add_(0, faces.long().flatten(), areas.repeat_interleave(3, 0))
+    raster = rasterize(vertices, faces, cameras, size)
+    normals = torch.nn.functional.normalize(interpolate(raster, faces, sums)[0], dim=-1)
     facing = -(normals * camera_rays(cameras, size)[1][0]).sum(-1)
     return normals.permute(2, 0, 1), facing.clamp_min(0) * raster.mask[0]
 
 
-def relit(picture: Tensor, painted: Tensor, normals: Tensor, trust: Tensor, light: WorldLight) -> Tensor:
-    """A picture under the prior's light in place of its own.
+def trusted(common: Tensor, facing: Tensor) -> Tensor:
+    """How far the picture is believed, from 0 at the rim of what both show to 1 where the surface faces the camera.
 
-    The prior's own colours, unlit, times a + b n are made most like the picture: a ridge fit of four numbers that
-    starts at the prior's light. What that says of the picture's light is then exchanged for the prior's.
+    Args:
+        common: Pixels that picture and mesh cover altogether. (H, W) bool.
+        facing: Cosine between surface and line of sight, in [0, 1]. (H, W).
+
+    Returns:
+        (H, W) in [0, 1], without steps.
+    """
+    inner = ndimage.binary_erosion(common.numpy(), np.ones((3, 3)), iterations=RIM)
+    squarely = ((facing - SLANTING) / (SQUARE - SLANTING)).clamp(0, 1).numpy()
+    soft = ndimage.gaussian_filter(inner * squarely * squarely * (3 - 2 * squarely), FEATHER)
+    return torch.from_numpy((soft * inner).astype(np.float32))
+
+
+def light_of(picture: Tensor, albedo: Tensor, normals: Tensor, trust: Tensor, start: WorldLight) -> Tensor:
+    """The light that a picture was taken under, as the brightness of every pixel.
+
+    The known colours times a + b n are made most like the picture: a ridge fit of four numbers that starts at a light.
 
     Args:
         picture: Straight colour. (3, H, W) in [0, 1].
-        painted: The mesh's present colours, under the prior's light. (3, H, W).
+        albedo: What it shows, without light, as far as that is known. (3, H, W).
         normals: Unit length. (3, H, W).
         trust: How far each pixel is believed. (H, W) in [0, 1].
-        light: The prior's.
+        start: What it is without evidence; too few pixels are none.
 
     Returns:
-        (3, H, W) in [0, 1].
+        (H, W), about 1.
     """
+    own = start.on(normals.permute(1, 2, 0))[..., 0]
     chosen = trust > 0
     if int(chosen.sum()) < FEWEST_PIXELS:
-        return picture
-    own = light.on(normals.permute(1, 2, 0))[..., 0]
+        return own
+    # In double and rounded once: float32 sums differ with where the allocator put them, and a resumed job would too.
+    picture, albedo, normals, trust, own = (each.double() for each in (picture, albedo, normals, trust, own))
     terms = torch.cat([torch.ones_like(normals[:1]), normals])  # (4, H, W)
-    start = torch.linalg.lstsq(terms[:, chosen].T, own[chosen]).solution
-    plain = (painted / own)[:, chosen]
+    before = torch.linalg.lstsq(terms[:, chosen].T, own[chosen]).solution
     weight = trust[chosen].sqrt()
-    matrix = (plain[:, None] * terms[:, chosen] * weight).permute(0, 2, 1).reshape(-1, 4)
-    rest = ((picture[:, chosen] - plain * (start @ terms[:, chosen])) * weight).reshape(-1)
-    ridge = torch.diag(torch.tensor([1 / LIGHT_SPREAD[0] ** 2, *[1 / LIGHT_SPREAD[1] ** 2] * 3]))
-    size = chosen.sum() * LIGHT_NOISE**2
-    change = torch.linalg.solve(matrix.T @ matrix + size * ridge, matrix.T @ rest)
-    found = ((start + change).view(4, 1, 1) * terms).sum(0)
-    return (picture * (own / found.clamp_min(0.2)).clamp(0.5, 2.0)).clamp(0, 1)
+    matrix = (albedo[:, chosen][:, None] * terms[:, chosen] * weight).permute(0, 2, 1).reshape(-1, 4)
+    rest = ((picture[:, chosen] - albedo[:, chosen] * (before @ terms[:, chosen])) * weight).reshape(-1)
+    ridge = torch.diag(own.new_tensor([1 / LIGHT_SPREAD[0] ** 2, *[1 / LIGHT_SPREAD[1] ** 2] * 3]))
+    pull = chosen.sum() * LIGHT_NOISE**2
+    change = torch.linalg.solve(matrix.T @ matrix + pull * ridge, matrix.T @ rest)
+    return ((before + change).view(4, 1, 1) * terms).sum(0).float()
 
 
 def resized(picture: Tensor, size: int) -> Tensor:
