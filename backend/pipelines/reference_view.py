@@ -39,6 +39,8 @@ RIM = 2  # pixels inside the common outline that are not believed: there the two
 FEATHER = 4.0  # pixels over which belief ends, standard deviation: a hard end is seen as a seam
 FEWEST_PIXELS = 50  # that tell a light
 LIGHT_SPREAD = (0.1, 0.2)  # how far pictures' lights lie apart: what comes from everywhere, and from one side
+LIGHT_TURNS = (1.5, 1.0, 0.6, 0.35, 0.2, 0.1)  # tangents by which its direction is turned
+_AROUND = torch.cat([torch.eye(3), -torch.eye(3)])
 BRIGHTNESS = (0.6, 1.3)  # that a light is believed to have
 LIGHT_NOISE = 0.05  # how far the prior's colours are from the picture's, as a standard deviation
 
@@ -194,7 +196,9 @@ def trusted(common: Tensor, facing: Tensor) -> Tensor:
 def light_of(picture: Tensor, albedo: Tensor, normals: Tensor, trust: Tensor, start: WorldLight) -> Tensor:
     """The light that a picture was taken under, as the brightness of every pixel.
 
-    The known colours times a + b n are made most like the picture: a ridge fit of four numbers that starts at a light.
+    The known colours times a + d max(n . l, 0) are made most like the picture: for a direction l, a and d are a ridge
+    fit that starts at a known light; l is searched by ever smaller turns. A smooth a + b n leaves the border of light
+    and shadow in the colours, where it is seen as a seam.
 
     Args:
         picture: Straight colour. (3, H, W) in [0, 1].
@@ -206,21 +210,33 @@ def light_of(picture: Tensor, albedo: Tensor, normals: Tensor, trust: Tensor, st
     Returns:
         (H, W), about 1.
     """
-    own = start.on(normals.permute(1, 2, 0))[..., 0]
     chosen = trust > 0
     if int(chosen.sum()) < FEWEST_PIXELS:
-        return own
+        return start.on(normals.permute(1, 2, 0))[..., 0]
     # In double and rounded once: float32 sums differ with where the allocator put them, and a resumed job would too.
-    picture, albedo, normals, trust, own = (each.double() for each in (picture, albedo, normals, trust, own))
-    terms = torch.cat([torch.ones_like(normals[:1]), normals])  # (4, H, W)
-    before = torch.linalg.lstsq(terms[:, chosen].T, own[chosen]).solution
-    weight = trust[chosen].sqrt()
-    matrix = (albedo[:, chosen][:, None] * terms[:, chosen] * weight).permute(0, 2, 1).reshape(-1, 4)
-    rest = ((picture[:, chosen] - albedo[:, chosen] * (before @ terms[:, chosen])) * weight).reshape(-1)
-    ridge = torch.diag(own.new_tensor([1 / LIGHT_SPREAD[0] ** 2, *[1 / LIGHT_SPREAD[1] ** 2] * 3]))
-    pull = chosen.sum() * LIGHT_NOISE**2
-    change = torch.linalg.solve(matrix.T @ matrix + pull * ridge, matrix.T @ rest)
-    return ((before + change).view(4, 1, 1) * terms).sum(0).float()
+    picture, albedo, normals, trust = (each.double() for each in (picture, albedo, normals, trust))
+    wanted, plain, towards, weight = picture[:, chosen], albedo[:, chosen], normals[:, chosen], trust[chosen]
+    usual = plain.new_tensor([start.ambient, start.diffuse])
+    ridge = torch.diag(1 / plain.new_tensor(LIGHT_SPREAD).square()) * chosen.sum() * LIGHT_NOISE**2
+
+    def fitted(direction: Tensor) -> tuple[float, Tensor]:
+        terms = torch.stack([torch.ones_like(weight), (direction @ towards).clamp_min(0)])
+        matrix = (plain[:, None] * terms * weight.sqrt()).permute(0, 2, 1).reshape(-1, 2)
+        goal = (wanted * weight.sqrt()).reshape(-1)
+        share = torch.linalg.solve(matrix.T @ matrix + ridge, matrix.T @ goal + ridge @ usual)
+        apart = (matrix @ share - goal).square().sum() + (share - usual) @ ridge @ (share - usual)
+        return float(apart), share
+
+    best = torch.nn.functional.normalize(plain.new_tensor(start.direction), dim=0)
+    error, shares = fitted(best)
+    for turn in LIGHT_TURNS:
+        for offset in turn * _AROUND.to(best):
+            direction = torch.nn.functional.normalize(best + offset, dim=0)
+            tried, found = fitted(direction)
+            if tried < error and found[1] > 0:
+                best, error, shares = direction, tried, found
+    lit = torch.einsum("c,chw->hw", best, normals).clamp_min(0)
+    return (shares[0] + shares[1] * lit).float()
 
 
 def resized(picture: Tensor, size: int) -> Tensor:
