@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dreamlift.rendering.cameras import Cameras, camera_rays
 from dreamlift.rendering.picture_camera import ColouredMesh, PictureCamera, find_camera
-from dreamlift.rendering.rasterization import interpolate, rasterize
+from dreamlift.rendering.rasterization import Raster, interpolate, rasterize
 from dreamlift.rendering.shading import WorldLight
 from dreamlift.representations.textured_mesh import TexturedMesh
 
@@ -107,7 +107,8 @@ class ReferenceView:
         cameras = self.camera.cameras()
         sight = mesh.see(cameras, size)
         picture = resized(self.picture, size)
-        normals, facing = seen_normals(mesh.vertices, mesh.faces, cameras, size)
+        raster = rasterize(mesh.vertices, mesh.faces, cameras, size)
+        normals, facing = seen_normals(raster, mesh.vertices, mesh.faces, cameras)
         trust = trusted((picture[3] > COVERED) & (sight.coverage[0, 0] > COVERED), facing)
         colour, opacity = picture[:3], picture[3:]
         if light is not None:
@@ -121,8 +122,8 @@ class ReferenceView:
     def _take_light_off(self, mesh: ColouredMesh, light: WorldLight) -> None:
         size = self.picture.shape[-1]
         cameras = self.camera.cameras()
-        normals, facing = seen_normals(mesh.vertices, mesh.faces, cameras, size)
         raster = rasterize(mesh.vertices, mesh.faces, cameras, size)
+        normals, facing = seen_normals(raster, mesh.vertices, mesh.faces, cameras)
         albedo = interpolate(raster, mesh.faces, mesh.colours)[0].permute(2, 0, 1)
         trust = trusted((self.picture[3] > COVERED) & raster.mask[0], facing)
         brightness = light_of(self.picture[:3], albedo, normals, trust, light)
@@ -155,25 +156,24 @@ class ReferenceView:
             self.camera = PictureCamera(**numbers, middle=middle)
 
 
-def seen_normals(vertices: Tensor, faces: Tensor, cameras: Cameras, size: int) -> tuple[Tensor, Tensor]:
+def seen_normals(raster: Raster, vertices: Tensor, faces: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
     """The surface as one camera sees it.
 
     Args:
+        raster: What that camera sees of it, S pixels wide.
         vertices: Their normals are means over their faces by area. (V, 3).
         faces: (F, 3) integer.
         cameras: One camera.
-        size: Height and width, pixels.
 
     Returns:
-        Unit normals (3, size, size), 0 where nothing is seen; and how squarely the surface faces the camera, the cosine
-        in [0, 1], (size, size).
+        Unit normals (3, S, S), 0 where nothing is seen; and how squarely the surface faces the camera, the cosine in
+        [0, 1], (S, S).
     """
     corners = vertices[faces.long()]
     areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     sums = torch.zeros_like(vertices).index_add_(0, faces.long().flatten(), areas.repeat_interleave(3, 0))
-    raster = rasterize(vertices, faces, cameras, size)
     normals = torch.nn.functional.normalize(interpolate(raster, faces, sums)[0], dim=-1)
-    facing = -(normals * camera_rays(cameras, size)[1][0]).sum(-1)
+    facing = -(normals * camera_rays(cameras, raster.mask.shape[-1])[1][0]).sum(-1)
     return normals.permute(2, 0, 1), facing.clamp_min(0) * raster.mask[0]
 
 

@@ -72,3 +72,10 @@ def test_a_thing_that_is_the_same_all_around_is_seen_from_in_front():
     item = ProceduralObject("cone", "blue", None)
     found = find_camera(mesh_of(item), picture_of(item, 0.0, 10.0), DISTANCE)
     assert abs(found.azimuth) <= 15
+
+
+def test_a_wire_that_fills_no_pixel_by_half_is_no_error():
+    picture = torch.zeros(4, 64, 64)
+    picture[:, 6:58, 31] = 0.7
+    found = find_camera(mesh_of(ProceduralObject("cylinder", "blue", None)), picture, DISTANCE)
+    assert -1 < found.likeness < 1
