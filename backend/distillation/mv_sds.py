@@ -50,7 +50,8 @@ class Guidance:
     """How strongly the condition pulls.
 
     Args:
-        scale: w of classifier-free guidance, convention u + w (c - u) [systems.md 1.1 a].
+        scale: w of classifier-free guidance, convention u + w (c - u) [systems.md 1.1 a]. At 1 the unconditional side is
+            not asked.
         rescale: phi in [0, 1]; 0 leaves the guided prediction, 1 gives it the conditional one's spread [1.3].
         views: Views of one object that attend to each other.
         image_size: Height and width in pixels at which the prior sees the renderings; None takes its own. The mini
@@ -90,17 +91,25 @@ class BothSides:
         Raises:
             ValueError: The sides' rows do not divide the views.
         """
-        if len(self.positive) != len(self.negative) or count % len(self.positive):
+        sides = [self._repeated(side, count) for side in (self.positive, self.negative)]
+        return torch.cat(sides) if isinstance(sides[0], Tensor) else sides[0].cat(sides)
+
+    def wanted(self, count: int) -> Told:
+        """The wanted side alone for `count` views: all that a guidance of 1 needs.
+
+        Raises:
+            ValueError: As `rows`.
+        """
+        return self._repeated(self.positive, count)
+
+    def _repeated(self, side: Told, count: int) -> Told:
+        if len(self.positive) != len(self.negative) or count % len(side):
             raise ValueError(
                 f"{len(self.positive)} and {len(self.negative)} rows of a condition do not fit {count} views; "
                 "give both sides one row, or one a set of views."
             )
-        times = count // len(self.positive)
-        sides = [
-            side.repeat_interleave(times, 0) if isinstance(side, Tensor) else side.repeat_interleave(times)
-            for side in (self.positive, self.negative)
-        ]
-        return torch.cat(sides) if isinstance(sides[0], Tensor) else sides[0].cat(sides)
+        times = count // len(side)
+        return side.repeat_interleave(times, 0) if isinstance(side, Tensor) else side.repeat_interleave(times)
 
 
 @dataclass(frozen=True)
@@ -184,7 +193,7 @@ def guided_x0(
     """The prior's guided and rescaled estimate of the clean latents.
 
     Args:
-        prior: The denoiser, asked once for both sides together.
+        prior: The denoiser, asked once for both sides together; for the wanted side alone where the scale is 1.
         noisy: x_t. (N, C, h, w).
         cameras: N cameras.
         condition: What the prior is told, both sides of the guidance.
@@ -196,18 +205,27 @@ def guided_x0(
         conditioned at zero terminal SNR, where dividing by alpha_t does not.
     """
     count = len(noisy)
-    both = Cameras(cameras.c2w.repeat(2, 1, 1), cameras.fovy.repeat(2)).to(noisy.device)
-    context = condition.rows(count)
-    t = torch.full((2 * count,), timestep, dtype=torch.long, device=noisy.device)
-    noisy = noisy.repeat(2, 1, 1, 1)
-    rows = guidance.rows or 2 * count
-    pieces = [slice(k, k + rows) for k in range(0, 2 * count, rows)]
-    answers = [
-        prior.predict_x0(noisy[some], t[some], context[some], both[some], views=guidance.views) for some in pieces
-    ]
-    conditional, unconditional = torch.cat(answers).float().chunk(2)
+    if guidance.scale == 1:  # u + 1 (c - u) is c, whose spread needs no rescale either: half the work
+        return _asked(prior, noisy, cameras, condition.wanted(count), timestep, guidance)
+    both = Cameras(cameras.c2w.repeat(2, 1, 1), cameras.fovy.repeat(2))
+    answers = _asked(prior, noisy.repeat(2, 1, 1, 1), both, condition.rows(count), timestep, guidance)
+    conditional, unconditional = answers.chunk(2)
     guided = unconditional + guidance.scale * (conditional - unconditional)
     return rescale(guided, conditional, guidance.rescale, guidance.views)
+
+
+def _asked(
+    prior: MultiViewPrior, noisy: Tensor, cameras: Cameras, context: Told, timestep: int, guidance: Guidance
+) -> Tensor:
+    """The prior's x0 for R noisy latents, as many at once as `guidance.rows` says; (R, C, h, w) float32."""
+    cameras = cameras.to(noisy.device)
+    t = torch.full((len(noisy),), timestep, dtype=torch.long, device=noisy.device)
+    rows = guidance.rows or len(noisy)
+    pieces = [slice(k, k + rows) for k in range(0, len(noisy), rows)]
+    answers = [
+        prior.predict_x0(noisy[some], t[some], context[some], cameras[some], views=guidance.views) for some in pieces
+    ]
+    return torch.cat(answers).float()
 
 
 def rescale(

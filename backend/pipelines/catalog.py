@@ -178,8 +178,8 @@ _OF_PICTURES = (
         "Match Picture",
         "bool",
         _defaults(True, False, "paper"),
-        help="Find the side that the picture shows and pull the object towards the picture there. Off leaves it to the "
-        "model alone, as published.",
+        help="Find the side that the picture shows and give it the picture's own colours; Full pulls the shape, too. Off "
+        "leaves it to the model alone, as published.",
     ),
 )
 
@@ -208,7 +208,7 @@ PIPELINES: dict[str, PipelineDescription] = {
             PresetDescription("full", "Full", "The published model, as released. Needs its weights and a CUDA GPU."),
             PresetDescription("paper", "Full, as in the paper", "As Full, with the camera distances of the paper."),
         ),
-        settings=(*_of_fields((1.4, 5.0), 12500, ("paper",)), *_OF_PICTURES),
+        settings=(*_of_fields((1.0, 5.0), 12500, ("paper",)), *_OF_PICTURES),
         image_roles=("reference", "mask"),
         view_names=_SIDES,
         needs_prompt=False,

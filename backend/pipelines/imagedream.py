@@ -89,6 +89,9 @@ def run(
     prior = prior or load_prior(request, context, settings.controller)
     square = on_square(subject, prior.image_size, settings.picture.fill).to(context.device)
     caption = caption_of(prior, request, square, context)
+    if request.negative_prompt and settings.guidance.scale == 1:
+        what = "The negative prompt is not heard: at a prompt strength of 1 the model is told only what is wanted."
+        context.warn("negative_prompt_unused", what, "Raise Prompt Strength, to 1.4 for example.")
     try:
         with encoding(prior, context.plan, stays=("image_encoder",)):
             text = prior.encode_text([caption, request.negative_prompt or settings.negative_prompt])
