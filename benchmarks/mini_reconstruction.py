@@ -81,9 +81,8 @@ class OraclePrior:
     def predict_x0(self, x_t, t, context, cameras: Cameras, views: int = 4) -> torch.Tensor:
         """The truth, whatever the noise."""
         start = time.perf_counter()
-        count = len(x_t) // 2
-        picture = over(render(self.item, cameras[:count], self.seen, 1), self.background)
-        answer = self._latents(picture).repeat(2, 1, 1, 1)
+        picture = over(render(self.item, cameras[:views], self.seen, 1), self.background)
+        answer = self._latents(picture).repeat(len(x_t) // views, 1, 1, 1)  # the same on both sides of the guidance
         self.seconds += time.perf_counter() - start
         return answer
 

@@ -50,8 +50,8 @@ class Guidance:
     """How strongly the condition pulls.
 
     Args:
-        scale: w of classifier-free guidance, convention u + w (c - u) [systems.md 1.1 a]. At 1 the unconditional side is
-            not asked.
+        scale: w of classifier-free guidance, convention u + w (c - u) [systems.md 1.1 a]. At 1 the unconditional side
+            is not asked.
         rescale: phi in [0, 1]; 0 leaves the guided prediction, 1 gives it the conditional one's spread [1.3].
         views: Views of one object that attend to each other.
         image_size: Height and width in pixels at which the prior sees the renderings; None takes its own. The mini

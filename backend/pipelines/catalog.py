@@ -178,8 +178,8 @@ _OF_PICTURES = (
         "Match Picture",
         "bool",
         _defaults(True, False, "paper"),
-        help="Find the side that the picture shows and give it the picture's own colours; Full pulls the shape, too. Off "
-        "leaves it to the model alone, as published.",
+        help="Find the side that the picture shows and give it the picture's own colours; Full pulls the shape, too. "
+        "Off leaves it to the model alone, as published.",
     ),
 )
 

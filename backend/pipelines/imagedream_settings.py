@@ -2,7 +2,7 @@
 
 Knows presets and their limits. Runs nothing. Keys in brackets are those of the published
 configs/imagedream-sd21-shading.yaml as systems.md 5.5 restates them; what is not named here is MVDream's, as in the
-release. The mini preset's numbers are those of MVDream's, see docs/imagedream.md.
+release. The mini preset's numbers were measured, see docs/imagedream.md.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ReferenceSettings:
 
     Args:
         looks: Shares of all steps after which the picture's camera is found, on the object as it then is; from the
-            first on the object is pulled. With none the picture gives the finished texture its colours and nothing else.
+            first on the object is pulled. With none the picture gives the finished texture its colours, nothing else.
         distance: Of that camera from the origin, world units: what a picture's crop tells least.
         weight: Of the summed squared difference to the picture, beside that of one view of MV-SDS.
         outline: The same of opacity and outline alone.
@@ -99,9 +99,9 @@ FULL = ImageDreamSettings(
 # The paper's text where it differs from the release: the camera's distance (its section 3.4).
 PAPER = replace(FULL, cameras=replace(FULL.cameras, reach=(0.6, 0.85)))
 
-# MVDream's mini course with another end. A picture leaves little to guess, so the mean of what the prior holds possible,
-# which it tells at high noise without guidance, is the answer: smooth, and right in its proportions. Rays are sampled
-# more finely, because coarse ones make sharp edges stick out. docs/imagedream.md says what was tried.
+# MVDream's mini course with another end. A picture leaves little to guess, so the mean of what the prior holds
+# possible, which it tells at high noise without guidance, is the answer: smooth, and right in its proportions. Rays are
+# sampled more finely, because coarse ones make sharp edges stick out. docs/imagedream.md says what was tried.
 _FINER = VolumeSettings(samples=120, prune_alpha=0.0)
 _FIRST, *_LATER = mvdream_settings.MINI.stages
 _MINI = replace(
@@ -115,7 +115,7 @@ _MINI = replace(
 MINI = ImageDreamSettings(
     **vars(_MINI),
     picture=PictureSettings(colours=64),
-    reference=ReferenceSettings(looks=()),  # colours alone: from a camera found 5 degrees off, the shape got worse
+    reference=ReferenceSettings(looks=()),  # colours alone: a camera found 5 degrees off spoiled the shape
     unaligned=replace(_MINI.cameras, fovy=(15.0, 60.0), reach=(0.8, 1.0)),
 )
 

@@ -82,6 +82,15 @@ def test_guidance_moves_the_prediction_past_the_prompts_away_from_the_negatives(
     assert prior.asked == [(8, 8, 4, {700})]  # prompt and negative in one call, one timestep
 
 
+def test_at_a_guidance_of_1_the_wanted_side_alone_is_asked_and_nothing_else_changes(mean):
+    noisy = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    prior = GaussianPrior(mean, spread=0.3, gap=0.1)
+    alone = guided_x0(prior, noisy, CAMERAS, CONDITION, 700, Guidance(scale=1.0, rescale=0.5))
+    both = guided_x0(prior, noisy, CAMERAS, CONDITION, 700, Guidance(scale=1.000001, rescale=0.5))
+    torch.testing.assert_close(alone, both, rtol=1e-4, atol=1e-4)
+    assert [asked[0] for asked in prior.asked] == [4, 8]
+
+
 def test_any_family_s_condition_gets_a_row_for_every_view_of_each_side():
     positive = ImageContext(torch.ones(2, 1, 1), torch.arange(2.0).view(2, 1, 1), torch.ones(2, 1, 1, 1))
     negative = positive.map(lambda value: value * 0 - 1)

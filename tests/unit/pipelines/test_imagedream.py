@@ -206,6 +206,7 @@ def test_a_caption_may_be_missing_and_words_that_are_not_known_stop_nothing():
         (replace(REQUEST, prompt=""), ["read_caption"]),
         (replace(REQUEST, prompt="a dragon"), ["unknown_words"]),
         (replace(REQUEST, prompt=" ", preset="full"), ["no_caption"]),
+        (replace(REQUEST, negative_prompt="a chair"), ["negative_prompt_unused"]),
     ):
         context.warnings = []
         with pytest.raises(Stopped):

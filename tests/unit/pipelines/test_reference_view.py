@@ -151,7 +151,8 @@ def test_what_is_transparent_lends_no_colour_at_another_size():
 
 def test_only_the_mini_preset_matches_the_picture_unless_told():
     request = functools.partial(Request, "imagedream", prompt="", images={"reference": as_file(cut_out(*LARGE))})
-    assert MINI.reference is not None and FULL.reference is None and PAPER.reference is None
+    assert MINI.reference == ReferenceSettings(looks=()), "colours alone"
+    assert FULL.reference is None and PAPER.reference is None
     assert settings_for(request("mini", settings={"match_picture": False})).reference is None
     assert settings_for(request("full", settings={"match_picture": True})).reference == ReferenceSettings()
     assert replace(MINI, reference=None) == settings_for(request("mini", settings={"match_picture": False}))
