@@ -20,7 +20,7 @@ AZIMUTHS = tuple(range(-90, 100, 10))  # degrees; a picture is taken from in fro
 ELEVATIONS = (-10.0, 0.0, 10.0, 20.0, 35.0)  # degrees
 SMALL = 32  # pixels that the first look compares
 COLOUR_WEIGHT = 1.0  # of the colour's squared difference beside the outline's share
-FRONT_WEIGHT = 0.02  # of a quarter turn, beside the same: a ball's picture is taken from right in front
+FRONT_WEIGHT = 0.06  # of a quarter turn, beside the same: what looks alike from all sides is taken from in front
 STEPS = (5.0, 2.5, 1.25)  # degrees of the search that follows; shares of the crop are a hundredth of that
 ROUNDS = 4  # at most, of each of them
 
