@@ -2,7 +2,7 @@
 objects.
 
 Its own four pictures of an object (azimuth 0, 90, 180, 270, elevation 15, as it was trained) are compared with the true
-ones, caption and picture given, in three ways: drawn in 20 guided steps, as `dreamlift views` does; what it foresees at
+ones, caption and picture given, in three ways: drawn as `dreamlift views` does, at guidance 1.4; what it foresees at
 once from pure noise, without guidance, which is the mean of what it holds possible; and what it foresees of the true
 pictures under the noise of t = 900. Prints PSNR over the whole square on grey, 64 px; the last line is JSON.
 
@@ -13,25 +13,26 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from dreamlift.distillation.mv_sds import BothSides, Guidance, add_noise, guided_x0
+from dreamlift.evaluation.benchmark.measures import psnr
 from dreamlift.evaluation.benchmark.objects import OBJECTS, BenchmarkObject
 from dreamlift.evaluation.runner import SilentContext
 from dreamlift.pipelines.context import Request
 from dreamlift.pipelines.imagedream_prior import cut_out, laid_on, on_square
-from dreamlift.pipelines.imagedream_views import CAMERAS_MINI
+from dreamlift.pipelines.imagedream_views import CAMERAS_MINI, ImageDreamViews
 from dreamlift.priors.imagedream import ImageDreamPrior
-from dreamlift.priors.sampling import ddim, latent_shape, seed_noise
+from dreamlift.priors.sampling import latent_shape, seed_noise
 from dreamlift.rendering.cameras import Cameras
 from dreamlift.training.render import over, render
 
 GREY = torch.full((3,), 0.5)
 SIZE, SEEDS, VIEWS = 64, (0, 1), 4
-DRAWN = Guidance(1.4, 0.5, VIEWS)
+DRAWN = 1.4
 FORESEEN = Guidance(1.0, 0.0, VIEWS)
 
 
@@ -42,26 +43,20 @@ def measure(prior: ImageDreamPrior, case: BenchmarkObject) -> dict[str, float]:
     request = Request("imagedream", prompt=case.caption, images={"reference": case.prompt_image})
     picture = laid_on(on_square(cut_out(request, SilentContext()), SIZE, 0.8), GREY)
     text = prior.encode_text([case.caption, ""])
+    views = ImageDreamViews(prior, picture, (case.caption, ""))
+    views.sampling = replace(views.sampling, guidance=DRAWN)
+    *_, drawn = views.draw(SEEDS)
     sides = BothSides(prior.context(text[:1], picture), prior.context(text[1:], None))
     count = len(SEEDS)
     cameras = Cameras(CAMERAS_MINI.c2w.repeat(count, 1, 1), CAMERAS_MINI.fovy.repeat(count))
     noise = seed_noise(SEEDS, (VIEWS, *latent_shape(prior)))
-    prior.scheduler.set_timesteps(20)
-    steps = prior.scheduler.timesteps.tolist()
-    ask = lambda x, t: guided_x0(prior, x, cameras, sides, t, DRAWN)  # noqa: E731
-    *_, drawn = ddim(ask, noise, steps, prior.alphas_cumprod)
     noisy = add_noise(prior.encode_images(true), noise, prior.alphas_cumprod[900])
     latents = {
-        "drawn": drawn,
         "foreseen": guided_x0(prior, noise, cameras, sides, 999, FORESEEN),
         "foreseen at 900": guided_x0(prior, noisy, cameras, sides, 900, FORESEEN),
     }
-    return {name: psnr(prior.decode_latents(value), true) for name, value in latents.items()}
-
-
-def psnr(pictures: Tensor, true: Tensor) -> float:
-    """Mean over pictures (N, 3, H, W) in [0, 1], dB."""
-    return round(float(-10 * (pictures.clamp(0, 1) - true).square().mean((1, 2, 3)).log10().mean()), 2)
+    pictures = {"drawn": drawn()} | {name: prior.decode_latents(value) for name, value in latents.items()}
+    return {name: round(psnr(each.clamp(0, 1), true), 2) for name, each in pictures.items()}
 
 
 def main() -> None:
