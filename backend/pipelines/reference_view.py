@@ -1,11 +1,11 @@
 """The one view whose answer is known: the artist's picture itself.
 
-Score distillation makes what the prior holds likely; the picture says what is there. As soon as the object has a form,
-the picture's camera is found on it (`rendering.picture_camera`), and from then on every step also draws the object from
-there and pulls it towards the picture, and the last look gives the finished texture the picture's own colours. An
-addition of ours to ImageDream, switched off in its published presets; the term itself is the reference loss of
-Magic123 [Qian et al. 2023] and DreamCraft3D [systems.md section 2]. Knows the optimisation's job and pictures. Knows
-no prior.
+Score distillation makes what the prior holds likely; the picture says what is there. On the finished mesh the picture's
+camera is found (`rendering.picture_camera`), and the texture gets the picture's own colours there. Where the settings
+have looks it is found earlier, too, and from the first look on every step also draws the object from there and pulls
+it towards the picture. An addition of ours to ImageDream: the mini preset takes the colours alone, the published ones
+neither unless told; the pull is the reference loss of Magic123 [Qian et al. 2023] and DreamCraft3D [systems.md section
+2]. Knows the optimisation's job and pictures. Knows no prior.
 """
 
 from __future__ import annotations
