@@ -17,6 +17,7 @@ from scipy import ndimage
 from skimage.measure import marching_cubes
 
 from dreamlift.assets.cleanup import largest_component, repaired
+from dreamlift.assets.ends import cut_flat_ends
 from dreamlift.assets.topology import Surface, is_one_solid, is_watertight, used_vertices
 
 __all__ = ["EmptySurface", "Surface", "SurfaceSettings", "extract_surface"]
@@ -38,12 +39,15 @@ class SurfaceSettings:
         bridge_gap: Widest gap that is bridged, world units; components farther off are dropped ...
         bridge_share: ... unless they hold this share of the volume: those are never dropped.
         neck_cells: A bridge is at least about this thick, grid cells.
+        end_depth: How deep behind each of the six sides `cut_flat_ends` looks for the full section, world units; 0
+            leaves bumps on flat sides as they are.
     """
 
     floater_share: float = 0.02
     bridge_gap: float = 0.25
     bridge_share: float = 0.10
     neck_cells: float = 3.0
+    end_depth: float = 0.0
 
 
 def extract_surface(
@@ -72,6 +76,8 @@ def extract_surface(
     values = np.where(parts > 0, values, np.minimum(values, _just_below(values, level)))
     values = _bridged(values, level, parts, settings)
     values = _without_cavities(values, level)
+    if settings.end_depth > 0:
+        values = cut_flat_ends(values, level, _slope_at_surface(values, level), settings.end_depth)
     return _largest_solid(_march(values, level))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dreamlift.assets.bake import with_light, without_light
 from dreamlift.assets.finish import FinishSettings, Refine, finish
-from dreamlift.assets.surface import EmptySurface, extract_surface
+from dreamlift.assets.surface import EmptySurface, SurfaceSettings, extract_surface
 from dreamlift.assets.topology import Surface
 from dreamlift.representations.field import Field
 from dreamlift.representations.sdf_grid import SdfGrid
@@ -83,7 +83,8 @@ def finish_asset(job: Optimisation, request: Request, started: float, refine: Re
         job.field.softness = job.settings.softness_at(job.step)
     asset = job.settings.asset
     try:
-        surface = extract_surface(job.field.level_values(asset.grid).detach().cpu().numpy())
+        values = job.field.level_values(asset.grid).detach().cpu().numpy()
+        surface = extract_surface(values, settings=SurfaceSettings(end_depth=asset.end_depth))
     except EmptySurface as error:
         about = repr(request.prompt) if request.prompt.strip() else "the picture"
         what = f"Nothing took shape for {about} in {job.step} steps."

@@ -30,7 +30,7 @@ from dreamlift.representations.background import EnvironmentBackground
 from dreamlift.representations.density_field import DensityField
 from dreamlift.representations.sdf_grid import SdfGrid, SdfGridSettings
 
-from .context import Context, Progress, Stop, Stopped
+from .context import Context, Progress, Request, Stop, Stopped
 from .field_asset import show_previews
 from .field_settings import FieldSettings, StageSettings
 
@@ -63,6 +63,13 @@ Tell = Callable[[Moment], BothSides]
 def always(condition: BothSides) -> Tell:
     """The same condition at every step."""
     return lambda _: condition
+
+
+def check_negative_prompt(request: Request, settings: FieldSettings, context: Context) -> None:
+    """Warn where a negative prompt would not be heard: guidance of scale 1 has no unconditional side."""
+    if request.negative_prompt and settings.guidance.scale == 1:
+        what = "The negative prompt is not heard: at a prompt strength of 1 the model is told only what is wanted."
+        context.warn("negative_prompt_unused", what, "Raise Prompt Strength, to 1.4 for example.")
 
 
 class Beside(Protocol):

@@ -120,12 +120,14 @@ class AssetSettings:
         triangles: Target after decimation.
         texture_size: Texels along an edge.
         size_m: Longest side of the object, metres.
+        end_depth: Of `surface.SurfaceSettings`: sides of the object that are flat but for bumps are cut flat.
     """
 
     grid: int = 256
     triangles: int = 20000
     texture_size: int = 2048
     size_m: float = 1.0
+    end_depth: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from dreamlift.priors.weight_errors import MissingWeights
 from . import catalog
 from .context import Asset, Context, Request, SeedViews, StagePlan
 from .field_asset import finish_asset, forecast
-from .field_optimisation import Moment, Optimisation, optimise
+from .field_optimisation import Moment, Optimisation, check_negative_prompt, optimise
 from .field_previews import VIEWS
 from .imagedream_prior import PUBLISHED, caption_of, cut_out, laid_on, load_prior, on_square
 from .imagedream_settings import ImageDreamSettings, PictureSettings, settings_for
@@ -89,9 +89,7 @@ def run(
     prior = prior or load_prior(request, context, settings.controller)
     square = on_square(subject, prior.image_size, settings.picture.fill).to(context.device)
     caption = caption_of(prior, request, square, context)
-    if request.negative_prompt and settings.guidance.scale == 1:
-        what = "The negative prompt is not heard: at a prompt strength of 1 the model is told only what is wanted."
-        context.warn("negative_prompt_unused", what, "Raise Prompt Strength, to 1.4 for example.")
+    check_negative_prompt(request, settings, context)
     try:
         with encoding(prior, context.plan, stays=("image_encoder",)):
             text = prior.encode_text([caption, request.negative_prompt or settings.negative_prompt])

@@ -19,7 +19,7 @@ from dreamlift.priors.mvdream import MVDreamPrior
 from . import catalog
 from .context import Asset, Context, Request, SeedViews, StagePlan
 from .field_asset import finish_asset, forecast
-from .field_optimisation import Optimisation, always, optimise
+from .field_optimisation import Optimisation, always, check_negative_prompt, optimise
 from .field_settings import FieldSettings
 from .mvdream_prior import check_words, encode_condition, load_prior
 from .mvdream_settings import settings_for
@@ -75,6 +75,7 @@ def run(
     settings = settings or settings_for(request)
     prior = prior or load_prior(request, str(context.device), context.plan)
     check_words(prior, request.prompt, context)
+    check_negative_prompt(request, settings, context)
     with encoding(prior, context.plan):
         condition = encode_condition(prior, request, settings)
     job = Optimisation(settings, prior, always(condition), request.seed, context)

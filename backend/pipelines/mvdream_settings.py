@@ -84,7 +84,7 @@ MINI = FieldSettings(
     optimiser=OptimiserSettings(eps=1e-8, weight_decay=0.0, rate=ramp(230, 1.0, 0.15, 320)),
     softness=ramp(0, math.log(0.3), math.log(0.012), 256),
     negative_prompt="",
-    asset=AssetSettings(grid=96, triangles=8000, texture_size=1024),
+    asset=AssetSettings(grid=96, triangles=8000, texture_size=1024, end_depth=0.12),
     texture=TextureSettings(),
     painted_light=WorldLight(),
     preview_grid=56,

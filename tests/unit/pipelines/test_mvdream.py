@@ -188,6 +188,15 @@ def test_cancel_stops_at_once_and_saves_nothing():
     assert stopped.value.reason is Stop.CANCEL and context.saved is None and len(context.steps) == 3
 
 
+def test_a_negative_prompt_that_nobody_hears_is_told():
+    for scale, told in ((1.0, ["negative_prompt_unused"]), (1.8, [])):
+        context = RecordingContext(Stop.CANCEL, 0)
+        with pytest.raises(Stopped):
+            settings = replace(SETTINGS, guidance=replace(SETTINGS.guidance, scale=scale))
+            run(context, Request(prompt="a red ball", negative_prompt="a chair"), settings)
+        assert context.warnings == told
+
+
 def test_words_the_model_does_not_know_are_told_and_a_prompt_of_none_is_refused():
     context = RecordingContext(Stop.CANCEL, 0)
     with pytest.raises(Stopped):
