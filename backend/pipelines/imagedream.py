@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ from .field_previews import VIEWS
 from .imagedream_prior import PUBLISHED, caption_of, cut_out, laid_on, load_prior, on_square
 from .imagedream_settings import ImageDreamSettings, PictureSettings, settings_for
 from .imagedream_views import GREY, NEGATIVE_PROMPT, ImageDreamViews
+from .picture_side import differences_by_side
 from .picture_views import SMALL, weights_error
 from .reference_view import ReferenceView
 from .seed_views import draw_views
@@ -97,7 +99,8 @@ def run(
         raise weights_error(error, PUBLISHED[settings.controller][1]) from error
     told = ImagePrompt(prior, square, text, settings.picture)
     frames = settings.guidance.views + prior.config.pixel
-    view = reference_view(subject, settings)
+    by_side = (prior, told, square, settings.cameras, settings.guidance.views, request.seed)
+    view = reference_view(subject, settings, functools.partial(differences_by_side, *by_side))
     job = Optimisation(settings, prior, told, request.seed, context, frames, view)
     job.restore()
     optimise(job)
@@ -105,11 +108,14 @@ def run(
     return finish_asset(job, request, started, functools.partial(refined, job, known=known))
 
 
-def reference_view(found: Subject, settings: ImageDreamSettings) -> ReferenceView | None:
+def reference_view(
+    found: Subject, settings: ImageDreamSettings, expected: Callable[[], tuple[float, ...] | None]
+) -> ReferenceView | None:
     """The picture as a view of the object that is known; None where the settings have none."""
     if settings.reference is None:
         return None
-    return ReferenceView(on_square(found, settings.reference.texture_size, settings.picture.fill), settings.reference)
+    square = on_square(found, settings.reference.texture_size, settings.picture.fill)
+    return ReferenceView(square, settings.reference, expected)
 
 
 class ImagePrompt:

@@ -1,16 +1,18 @@
 """The one view whose answer is known: the artist's picture itself.
 
 Score distillation makes what the prior holds likely; the picture says what is there. On the finished mesh the picture's
-camera is found (`rendering.picture_camera`), and the texture gets the picture's own colours there. Where the settings
-have looks it is found earlier, too, and from the first look on every step also draws the object from there and pulls
-it towards the picture. An addition of ours to ImageDream: the mini preset takes the colours alone, the published ones
-neither unless told; the pull is the reference loss of Magic123 [Qian et al. 2023] and DreamCraft3D [systems.md section
-2]. Knows the optimisation's job and pictures. Knows no prior.
+camera is found (`rendering.picture_camera`; `picture_side` says what the prior expects of each side), and the texture
+gets the picture's own colours there. Where the settings have looks it is found earlier, too, and from the first look on
+every step also draws the object from there and pulls it towards the picture. An addition of ours to ImageDream: the
+mini preset takes the colours alone, the published ones neither unless told; the pull is the reference loss of Magic123
+[Qian et al. 2023] and DreamCraft3D [systems.md section 2]. Knows the optimisation's job and pictures. Knows no prior.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -51,10 +53,17 @@ class ReferenceView:
     Args:
         picture: The cut-out, straight colour and opacity. (4, S, S) in [0, 1].
         settings: See the class.
+        expected: Asked once for `picture_side.differences_by_side`; None goes by the object alone.
     """
 
-    def __init__(self, picture: Tensor, settings: ReferenceSettings):
+    def __init__(
+        self,
+        picture: Tensor,
+        settings: ReferenceSettings,
+        expected: Callable[[], tuple[float, ...] | None] = lambda: None,
+    ):
         self.picture, self.settings = picture.float().contiguous(), settings
+        self.differences = functools.cache(expected)
         self.plain = self.picture  # without its light, as far as that was found
         self.camera: PictureCamera | None = None
 
@@ -133,7 +142,7 @@ class ReferenceView:
     def _find(self, mesh: ColouredMesh) -> None:
         """Near the last place and all around: whichever is more alike."""
         distance = self.settings.distance
-        found = find_camera(mesh, self.picture, distance)
+        found = find_camera(mesh, self.picture, distance, differences=self.differences())
         if self.camera is not None:
             again = find_camera(mesh, self.picture, distance, self.camera)
             found = again if again.likeness > found.likeness - 0.02 else found  # it stays, unless it was wrong

@@ -8,6 +8,7 @@ rasterisation. Knows no field and no prior.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +22,7 @@ ELEVATIONS = (-10.0, 0.0, 10.0, 20.0, 35.0)  # degrees
 SMALL = 32  # pixels that the first look compares
 COLOUR_WEIGHT = 1.0  # of the colour's squared difference beside the outline's share
 FRONT_WEIGHT = 0.06  # of a quarter turn, beside the same: what looks alike from all sides is taken from in front
+SIDE_WEIGHT = 8.0  # of the mean squared difference that something else expects, beside the same
 STEPS = (5.0, 2.5, 1.25)  # degrees of the search that follows; shares of the crop are a hundredth of that
 ROUNDS = 4  # at most, of each of them
 
@@ -68,7 +70,11 @@ class ColouredMesh:
 
 @torch.no_grad()
 def find_camera(
-    mesh: ColouredMesh, picture: Tensor, distance: float, start: PictureCamera | None = None
+    mesh: ColouredMesh,
+    picture: Tensor,
+    distance: float,
+    start: PictureCamera | None = None,
+    differences: Sequence[float] | None = None,
 ) -> PictureCamera:
     """Find where a picture was taken from.
 
@@ -77,6 +83,8 @@ def find_camera(
         picture: The cut-out, straight colour and opacity in [0, 1]. (4, S, S), S a multiple of `SMALL`.
         distance: Of the camera from the origin, world units.
         start: Where to look again; None tries the whole front half.
+        differences: How far the picture is from what something else, which need not have the mesh's faults, expects of
+            each of `AZIMUTHS`: mean squared, (19,).
 
     Returns:
         The camera of highest likeness. A mesh with parts of the picture still missing gives a rough one.
@@ -85,7 +93,7 @@ def find_camera(
     """
     wanted = _reduced(picture)
     if start is None:
-        start = _from_in_front(mesh, wanted, distance)
+        start = _from_in_front(mesh, wanted, distance, differences or [0.0] * len(AZIMUTHS))
     best = replace(start, distance=distance, likeness=_likeness(mesh, wanted, [start])[0])
     for step in STEPS:
         for _ in range(ROUNDS):
@@ -98,11 +106,10 @@ def find_camera(
     return best
 
 
-def _from_in_front(mesh: ColouredMesh, wanted: Tensor, distance: float) -> PictureCamera:
-    sides = [PictureCamera(float(a), e, distance) for e in ELEVATIONS for a in AZIMUTHS]
-    sides = _framed(mesh, wanted, sides)
-    turned = [FRONT_WEIGHT * abs(side.azimuth) / 90 for side in sides]
-    found = [value - less for value, less in zip(_likeness(mesh, wanted, sides), turned, strict=True)]
+def _from_in_front(mesh: ColouredMesh, wanted: Tensor, distance: float, differences: Sequence[float]) -> PictureCamera:
+    sides = _framed(mesh, wanted, [PictureCamera(float(a), e, distance) for e in ELEVATIONS for a in AZIMUTHS])
+    against = [FRONT_WEIGHT * abs(a) / 90 + SIDE_WEIGHT * d for a, d in zip(AZIMUTHS, differences, strict=True)]
+    found = [value - against[k % len(AZIMUTHS)] for k, value in enumerate(_likeness(mesh, wanted, sides))]
     return sides[max(range(len(sides)), key=found.__getitem__)]
 
 
