@@ -18,13 +18,14 @@ from scipy import ndimage
 from torch import Tensor
 
 from dreamlift.distillation.mv_sds import Guidance, MultiViewPrior, guided_x0
-from dreamlift.preprocessing.placing import recentred_rgba
+from dreamlift.preprocessing.placing import FILL, recentred_rgba
 from dreamlift.priors.sampling import latent_shape, seed_noise
-from dreamlift.rendering.cameras import orbit
+from dreamlift.rendering.cameras import orthogonal_views
 from dreamlift.rendering.picture_camera import AZIMUTHS
 from dreamlift.rendering.view_sets import ViewSetRanges
 
 from .field_optimisation import Moment, Tell
+from .imagedream_prior import laid_on
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +67,11 @@ def differences_by_side(
     apart = dict.fromkeys(AZIMUTHS, float("inf"))
     for elevation in sorted({min(max(e, ranges.elevation[0]), ranges.elevation[1]) for e in ELEVATIONS}):
         for first in (azimuth for azimuth in AZIMUTHS if azimuth < AZIMUTHS[0] + turn):
-            azimuths = [first + turn * k for k in range(views)]
-            cameras = orbit(azimuths, elevation, distance, fovy).to(device)
+            cameras = orthogonal_views(first, elevation, distance, fovy, views).to(device)
             latents = guided_x0(prior, noise, cameras, condition, FIRST_NOISE, guidance)
             pictures = prior.decode_latents(latents).clamp(0, 1).cpu()
-            for azimuth, foreseen in zip(azimuths, pictures, strict=True):
+            for k, foreseen in enumerate(pictures):
+                azimuth = first + turn * k
                 if azimuth in apart:
                     apart[azimuth] = min(apart[azimuth], _apart(_cropped(_subject_of(foreseen)), wanted))
     best = min(apart, key=apart.__getitem__)
@@ -91,8 +92,8 @@ def _cropped(cut_out: Tensor) -> Tensor:
     if not (cut_out[3] > 0).any():
         return torch.cat([torch.full((3, SMALL, SMALL), GREY), torch.zeros(1, SMALL, SMALL)])
     pixels = (cut_out.permute(1, 2, 0) * 255).round().byte().numpy()
-    square = torch.from_numpy(recentred_rgba(pixels, SMALL, 0.8).copy()).permute(2, 0, 1).float() / 255
-    return torch.cat([square[:3] * square[3:] + GREY * (1 - square[3:]), square[3:]])
+    square = torch.from_numpy(recentred_rgba(pixels, SMALL, FILL).copy()).permute(2, 0, 1).float() / 255
+    return torch.cat([laid_on(square, torch.full((3,), GREY))[0], square[3:]])
 
 
 def _apart(one: Tensor, other: Tensor) -> float:
