@@ -10,10 +10,13 @@ Knows a grid of values; knows no meshes.
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 LOW, HALF, HIGH = 0.2, 0.5, 0.8  # of the section's area at the depth that is looked at
 # Of that depth: within it a flat side's section rises from `LOW` to `HIGH`. A ball's needs 0.6, a cone's rim 0.52.
 STEEP = 0.45
+# A chimney is not a bump: what holds more than `TIP` of the section and stands out by more than `BUMP` stays.
+TIP, BUMP = 0.03, 0.55  # of the area, and of the depth
 _LEAST = 0.05  # of a cell's face: less is no section
 
 
@@ -32,7 +35,9 @@ def cut_flat_ends(values: np.ndarray, level: float, slope: float, depth: float) 
     """
     count = len(values)
     cell = 2.0 / (count - 1)
+    inside = values > level
     share = np.clip(0.5 + (values - level) / slope, 0, 1)  # of every cell that is inside
+    share[~ndimage.binary_dilation(inside)] = 0  # a floater that was pressed below the level is no part of a section
     for axis in range(3):
         areas = share.sum(axis=tuple(other for other in range(3) if other != axis))
         place = np.arange(count).reshape([-1 if other == axis else 1 for other in range(3)])
@@ -55,8 +60,8 @@ def _flat_end(sections: np.ndarray, depth: float) -> float | None:
         return None
     depth = min(depth, (covered[-1] - covered[0]) / 2)
     full = np.interp(covered[0] + depth, np.arange(len(sections)), sections)
-    low, half, high = (_reaches(sections, share * full) for share in (LOW, HALF, HIGH))
-    return half if high - low <= STEEP * depth else None
+    tip, low, half, high = (_reaches(sections, share * full) for share in (TIP, LOW, HALF, HIGH))
+    return half if high - low <= STEEP * depth and half - tip <= BUMP * depth else None
 
 
 def _reaches(sections: np.ndarray, area: float) -> float:

@@ -12,6 +12,7 @@ from dreamlift.commands.outcomes import CommandError, Exit
 
 MODELS = ("mini-mvdream", "mini-imagedream")
 CONTROLLERS = ("pixel", "local", "global")
+POSED = 36  # files of 1000 pictures with their cameras; the last one only measures
 MINUTES = {"mini-mvdream": 90.0, "mini-imagedream": 45.0}
 
 
@@ -33,6 +34,12 @@ def add(commands, common: argparse.ArgumentParser) -> None:
         "--adapter-minutes", type=float, default=12.0, help="mini-imagedream: of either adapter (default: 12)"
     )
     parser.add_argument(
+        "--pose-minutes",
+        type=float,
+        default=15.0,
+        help="mini-imagedream: of what reads a picture's camera (default: 15)",
+    )
+    parser.add_argument(
         "--controllers",
         nargs="+",
         choices=CONTROLLERS,
@@ -51,8 +58,7 @@ def run(args: argparse.Namespace) -> Exit:
     args.minutes = MINUTES[args.model] if args.minutes is None else args.minutes
     if args.shards < 2:
         raise CommandError(f"{args.shards} shards are too few.", "Give at least 2: the last one only measures.")
-    budgets = (args.minutes, args.vae_minutes, args.decoder_minutes, args.encoder_minutes, args.adapter_minutes)
-    if min(budgets) <= 0:
+    if min(value for name, value in vars(args).items() if name.endswith("minutes")) <= 0:
         raise CommandError("A training budget must be positive.", "Give every option of minutes a value above 0.")
     from dreamlift.threads import prepare_threads, usable_cores
 
@@ -88,15 +94,21 @@ def _train_mvdream(args: argparse.Namespace, shards: list[Path]) -> None:
 
 def _train_imagedream(args: argparse.Namespace, shards: list[Path]) -> None:
     from dreamlift.training.image_prompts import ensure_prompts
+    from dreamlift.training.posed_pictures import ensure_posed
     from dreamlift.training.runner import run_parallel
     from dreamlift.training.train_image_text import ImageTextTraining, train_image_text
     from dreamlift.training.train_imagedream import ImageDreamTraining, train_imagedream
+    from dreamlift.training.train_picture_pose import PicturePoseTraining, train_picture_pose
 
     print("rendering an image prompt for every object", flush=True)
     ensure_prompts(shards, args.processes)
     print("training the image-text model", flush=True)
     train_image_text(shards, args.folder, ImageTextTraining(seconds=args.encoder_minutes * 60), args.name)
     print(f"{args.folder / 'image_text'}: copy it to backend/mini/image_text", flush=True)
+    print("drawing pictures whose cameras are known, and training what reads them", flush=True)
+    posed = ensure_posed(args.folder / "posed", POSED, processes=args.processes)
+    train_picture_pose(posed, args.folder, PicturePoseTraining(seconds=args.pose_minutes * 60), args.name)
+    print(f"{args.folder / 'picture_pose'}: copy it to backend/mini/picture_pose", flush=True)
     for controller in args.controllers:
         print(f"training the {controller} controller", flush=True)
         minutes = args.minutes if controller == "pixel" else args.adapter_minutes

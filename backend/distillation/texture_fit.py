@@ -3,7 +3,7 @@
 Knows sparse linear maps from nodes to pixels and pairs of neighbouring nodes. Knows no mesh, no prior and no camera.
 
     r* = argmin_r  1/2 sum_k w_k |(G E r)_k - y_k|^2 + v/2 sum_(i,j) s_ij |c_i + r_i - c_j - r_j|^2 + keep/2 |r|^2
-    s_ij = eps / (d_ij^2 + eps^2),  d_ij the difference of the present c + r after a little smoothing
+    s_ij = max(eps^2 / (d_ij^2 + eps^2), least) / eps,  d_ij the difference of the present c + r after a little smoothing
 
 G is the softness of the pictures themselves: what explains soft pictures after G is sharper than they are. s_ij lets go
 of neighbours that differ (Perona and Malik 1990) and holds those that do not, so noise is smoothed and an edge is not;
@@ -31,6 +31,8 @@ class FitSettings:
         edge: eps above, sRGB: smaller differences are smoothed like noise.
         smoothing: Times that every node takes the mean of its neighbours before differences are taken.
         keep: Pull of every node towards the baked colour.
+        least: Share of s that is left at any edge. At 0 a node that few pixels see beside one takes any colour, and a row
+            of odd dots lies along it.
         reweightings: How often s_ij is taken anew.
         steps: Of conjugate gradients after each.
     """
@@ -39,6 +41,7 @@ class FitSettings:
     edge: float = 0.02
     smoothing: int = 2
     keep: float = 1e-3
+    least: float = 0.05
     reweightings: int = 8
     steps: int = 8
 
@@ -80,7 +83,8 @@ def fit(
         for _ in range(settings.smoothing):
             smooth = around @ smooth / shares
         slope = np.square(difference @ smooth).sum(1, keepdims=True)
-        stiff = (settings.variation * settings.edge / (slope + settings.edge**2)).astype(np.float32)
+        hold = np.maximum(settings.edge**2 / (slope + settings.edge**2), settings.least)
+        stiff = (settings.variation / settings.edge * hold).astype(np.float32)
 
         def normal(x: np.ndarray, stiff: np.ndarray = stiff) -> np.ndarray:
             tied = gather @ (stiff * (difference @ x))

@@ -22,6 +22,7 @@ from dreamlift.memory.batches import MOST_SEEDS, seeds_at_once
 from dreamlift.memory.cards import card_of
 from dreamlift.preprocessing.subject import Subject
 from dreamlift.priors.imagedream import ImageContext, ImageDreamPrior
+from dreamlift.priors.picture_pose import PicturePose
 from dreamlift.priors.weight_errors import MissingWeights
 
 from . import catalog
@@ -100,7 +101,8 @@ def run(
     told = ImagePrompt(prior, square, text, settings.picture)
     frames = settings.guidance.views + prior.config.pixel
     by_side = (prior, told, square, settings.cameras, settings.guidance.views, request.seed)
-    view = reference_view(subject, settings, functools.partial(differences_by_side, *by_side))
+    guess = pose_reader(request)
+    view = reference_view(subject, settings, functools.partial(differences_by_side, *by_side), guess)
     job = Optimisation(settings, prior, told, request.seed, context, frames, view)
     job.restore()
     optimise(job)
@@ -109,13 +111,22 @@ def run(
 
 
 def reference_view(
-    found: Subject, settings: ImageDreamSettings, expected: Callable[[], tuple[float, ...] | None]
+    found: Subject,
+    settings: ImageDreamSettings,
+    expected: Callable[[], tuple[float, ...] | None],
+    pose: PicturePose | None = None,
 ) -> ReferenceView | None:
     """The picture as a view of the object that is known; None where the settings have none."""
     if settings.reference is None:
         return None
     square = on_square(found, settings.reference.texture_size, settings.picture.fill)
-    return ReferenceView(square, settings.reference, expected)
+    guess = pose.camera(square, settings.reference.distance) if pose else None
+    return ReferenceView(square, settings.reference, expected, guess)
+
+
+def pose_reader(request: Request) -> PicturePose | None:
+    """What reads a picture's camera; the embedded one knows the mini model's kind of pictures, and nobody else's."""
+    return PicturePose.mini() if request.preset == "mini" else None
 
 
 class ImagePrompt:

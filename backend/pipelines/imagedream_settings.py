@@ -43,12 +43,14 @@ class ReferenceSettings:
     """How much the picture itself counts.
 
     Args:
-        looks: Shares of all steps after which the picture's camera is found, on the object as it then is; from the
-            first on the object is pulled. With none the picture gives the finished texture its colours, nothing else.
+        looks: Shares of all steps after which the picture's camera is found, on the object as it then is or, the first
+            time and where something reads it, in the picture alone; from the first on the object is pulled. With none
+            the picture gives the finished texture its colours, nothing else.
         distance: Of that camera from the origin, world units: what a picture's crop tells least.
         weight: Of the summed squared difference to the picture, beside that of one view of MV-SDS.
         outline: The same of opacity and outline alone.
-        least: Likeness below which the object is not yet what the picture shows, and nothing is pulled.
+        least: Likeness below which the object is not yet what the picture shows, and nothing is pulled; of no account
+            where the picture alone told the camera.
         texture_weight: How much a pixel of the picture counts for the finished texture; one of the prior's counts 1.
         texture_size: Height and width at which the finished texture is compared with the picture, pixels.
     """
@@ -115,7 +117,9 @@ _MINI = replace(
 MINI = ImageDreamSettings(
     **vars(_MINI),
     picture=PictureSettings(colours=64),
-    reference=ReferenceSettings(looks=()),  # colours alone: a camera found 5 degrees off spoiled the shape
+    # The outline from the start, under the camera that `priors.picture_pose` reads; a look at the object half-way moved
+    # it the wrong way. No colour: compared without light it carves the picture's own light into the surface.
+    reference=ReferenceSettings(looks=(0.02,), weight=0.0, outline=2.0),
     unaligned=replace(_MINI.cameras, fovy=(15.0, 60.0), reach=(0.8, 1.0)),
 )
 

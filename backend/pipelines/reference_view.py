@@ -3,9 +3,11 @@
 Score distillation makes what the prior holds likely; the picture says what is there. On the finished mesh the picture's
 camera is found (`rendering.picture_camera`; `picture_side` says what the prior expects of each side), and the texture
 gets the picture's own colours there. Where the settings have looks it is found earlier, too, and from the first look on
-every step also draws the object from there and pulls it towards the picture. An addition of ours to ImageDream: the
-mini preset takes the colours alone, the published ones neither unless told; the pull is the reference loss of Magic123
-[Qian et al. 2023] and DreamCraft3D [systems.md section 2]. Knows the optimisation's job and pictures. Knows no prior.
+every step also draws the object from there and pulls it towards the picture. Where something can read the camera from
+the picture alone (`priors.picture_pose`), the pull needs no object and may begin at once. An addition of ours to
+ImageDream: the mini preset pulls the outline and takes the colours, the published ones do neither unless told; the pull
+is the reference loss of Magic123 [Qian et al. 2023] and DreamCraft3D [systems.md section 2]. Knows the optimisation's
+job and pictures. Knows no prior.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ class ReferenceView:
         picture: The cut-out, straight colour and opacity. (4, S, S) in [0, 1].
         settings: See the class.
         expected: Asked once for `picture_side.differences_by_side`; None goes by the object alone.
+        guess: The camera as far as the picture alone tells it; None where nothing reads it.
     """
 
     def __init__(
@@ -61,9 +64,11 @@ class ReferenceView:
         picture: Tensor,
         settings: ReferenceSettings,
         expected: Callable[[], tuple[float, ...] | None] = lambda: None,
+        guess: PictureCamera | None = None,
     ):
         self.picture, self.settings = picture.float().contiguous(), settings
         self.differences = functools.cache(expected)
+        self.guess = guess
         self.plain = self.picture  # without its light, as far as that was found
         self.camera: PictureCamera | None = None
 
@@ -77,7 +82,7 @@ class ReferenceView:
         settings = self.settings
         if job.step in {round(share * job.settings.steps) for share in settings.looks}:
             self.look(job)
-        if self.camera is None or self.camera.likeness < settings.least:
+        if self.camera is None or (self.guess is None and self.camera.likeness < settings.least):
             return 0.0
         chance, noise = job.generator(7), job.generator(8, job.context.device)
         cameras = self.camera.cameras().to(job.context.device)
@@ -111,7 +116,7 @@ class ReferenceView:
         """
         settings, size = self.settings, self.settings.texture_size
         self._find(ColouredMesh(mesh.vertices, mesh.faces, mesh.colours()))
-        if self.camera.likeness < settings.least:
+        if self.guess is None and self.camera.likeness < settings.least:
             return []
         cameras = self.camera.cameras()
         sight = mesh.see(cameras, size)
@@ -140,8 +145,14 @@ class ReferenceView:
         self.plain = torch.cat([plain, self.picture[3:]]).contiguous()
 
     def _find(self, mesh: ColouredMesh) -> None:
-        """Near the last place and all around: whichever is more alike."""
+        """First where the picture says; then near the last place, and all around unless the picture said something."""
         distance = self.settings.distance
+        if self.camera is None and self.guess is not None:
+            self.camera = self.guess
+            return
+        if self.guess is not None:
+            self.camera = find_camera(mesh, self.picture, distance, self.camera)
+            return
         found = find_camera(mesh, self.picture, distance, differences=self.differences())
         if self.camera is not None:
             again = find_camera(mesh, self.picture, distance, self.camera)

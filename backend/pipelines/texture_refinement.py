@@ -196,18 +196,23 @@ def explained(mesh: TexturedMesh, wishes: list[Wish], settings: TextureSettings)
     """The residual whose pictures, softened as the prior's are, come nearest to all wishes; (K, 3).
 
     Pixels of the outline do not count, and those beside it count less: there the prior's picture is partly background
-    where the mesh is not, and its colour would bleed onto the mesh.
+    where the mesh is not, and its colour would bleed onto the mesh. Nor does the prior count where a sharp picture is
+    believed: told both, the nodes beside that picture make up for what it denies the prior, as a row of odd dots.
     """
     nothing = torch.zeros_like(mesh.residual)
     asked = sum(wish.is_soft for wish in wishes)
+    held = held_nodes(wishes, len(nothing))
     gains, weights, softeners = [], [], []
     for wish in wishes:
         size = wish.pictures.shape[-1]
         soften = functools.partial(softened, size=size, sigma=settings.softness if wish.is_soft else 0.0)
         gains.append(_rows(wish.pictures) - soften(_rows(wish.sight.images(nothing, wish.behind))))
         share = wish.weight / asked if wish.is_soft else wish.weight
-        counts = pixel_weights(wish.sight.coverage[:, 0].numpy(), settings.edge_weight)
-        weights.append(counts * share if wish.trust is None else counts * share * wish.trust.flatten().numpy())
+        counts = share * pixel_weights(wish.sight.coverage[:, 0].numpy(), settings.edge_weight)
+        if wish.is_soft and held is not None:
+            known = soften((wish.sight.effect @ held)[:, None])[:, 0]  # what is soft shows what is beside it, too
+            counts *= np.square(1 - np.clip(known, 0, 1))
+        weights.append(counts if wish.trust is None else counts * wish.trust.flatten().numpy())
         softeners.append(soften)
     ends = np.cumsum([len(gain) for gain in gains])[:-1]
 
@@ -218,6 +223,19 @@ def explained(mesh: TexturedMesh, wishes: list[Wish], settings: TextureSettings)
     effect = sparse.vstack([wish.sight.effect for wish in wishes]).tocsr()
     numbers = (np.concatenate(gains), np.concatenate(weights), mesh.node_colours().numpy(), mesh.neighbours.numpy())
     return torch.from_numpy(fit(effect, *numbers, settings.fit, soften_all))
+
+
+def held_nodes(wishes: list[Wish], nodes: int) -> np.ndarray | None:
+    """How far sharp pictures are believed at each node, (K,) in [0, 1]; None where there are none."""
+    sharp = [wish for wish in wishes if not wish.is_soft]
+    if not sharp:
+        return None
+    held = np.zeros(nodes, np.float32)
+    for wish in sharp:
+        seen = wish.sight.effect.T
+        trust = np.ones(seen.shape[1], np.float32) if wish.trust is None else wish.trust.flatten().numpy()
+        held = np.maximum(held, (seen @ trust) / np.maximum(seen @ np.ones_like(trust), 1e-6))
+    return held
 
 
 def _rows(images: Tensor) -> np.ndarray:

@@ -36,6 +36,12 @@ def test_bumps_on_flat_sides_are_cut():
     np.testing.assert_allclose(sides_of(bumpy), [[-0.5, -0.65, -0.4], [0.5, 0.65, 0.4]], atol=0.6 * CELL)
 
 
+def test_floaters_that_were_dropped_do_not_hide_a_flat_side():
+    bumpy = np.maximum(box(0.5, 0.65, 0.4), ball(0.2, 0.62, 0.1, 0.1))
+    strewn = np.maximum(bumpy, ball(0.3, 0.9, 0.3, 0.04))  # far off and small: no part of the object
+    np.testing.assert_allclose(sides_of(strewn), sides_of(bumpy), atol=0.1 * CELL)
+
+
 def test_an_uneven_side_ends_where_half_of_it_does():
     uneven = 0.02 * np.sin(9 * Y) * np.sin(11 * Z)  # as much in front of the plane as behind it
     values = box(0.6, 0.5, 0.5) + uneven

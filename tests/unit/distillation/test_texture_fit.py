@@ -66,3 +66,17 @@ def test_the_same_question_has_the_same_answer():
     effect, wanted, weights = pictures(3, noise=0.1)
     first, second = (fit(effect, wanted, weights, BAKED, NEIGHBOURS, FitSettings()) for _ in range(2))
     assert (first == second).all()
+
+
+def test_a_node_that_few_pixels_see_beside_an_edge_takes_no_odd_colour():
+    first = sparse.identity(NODES, np.float32, "csr")[:60]  # the picture ends here, the rest keeps what was baked
+    last = sparse.csr_matrix((np.array([0.9, 0.1], np.float32), ([0, 0], [59, 60])), (1, NODES))
+    wanted = np.concatenate([(TRUTH - BAKED)[:60], (TRUTH - BAKED)[59:60] + 0.1])  # a pixel at an end is a bit off
+    given = (sparse.vstack([first, last]).tocsr(), wanted, np.ones(61, np.float32), BAKED, NEIGHBOURS)
+    beaded, calm = (fit(*given, FitSettings(least=least)) for least in (0.0, FitSettings.least))
+    between = np.sort(np.stack([np.zeros(3), (TRUTH - BAKED)[59]]), axis=0)
+
+    def outside(residual):
+        return np.maximum(between[0] - residual[60], residual[60] - between[1]).max()
+
+    assert outside(beaded) > 0.25 and outside(calm) < 0.6 * outside(beaded)

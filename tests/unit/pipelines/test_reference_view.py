@@ -18,7 +18,8 @@ from dreamlift.pipelines.context import Request
 from dreamlift.pipelines.field_optimisation import Optimisation, always
 from dreamlift.pipelines.imagedream_settings import FULL, MINI, PAPER, ReferenceSettings, settings_for
 from dreamlift.pipelines.reference_view import BRIGHTNESS, ReferenceView, light_of, resized
-from dreamlift.pipelines.texture_refinement import explained
+from dreamlift.pipelines.texture_refinement import Wish, explained
+from dreamlift.rendering.cameras import orbit
 from dreamlift.rendering.picture_camera import PictureCamera
 from dreamlift.rendering.shading import WorldLight
 from dreamlift.representations.textured_mesh import TexturedMesh
@@ -92,6 +93,28 @@ def test_it_looks_at_the_steps_it_was_told():
     assert looked == [5, 10]
 
 
+def test_a_camera_that_the_picture_tells_pulls_from_the_first_look_whatever_the_object_is_like():
+    guess = PictureCamera(0.0, 0.0, 3.5, half=0.25)
+    view = ReferenceView(disc(), ReferenceSettings(looks=(0.05, 0.5), weight=0.0), guess=guess)
+    job = job_of(view)
+    stage = job.settings.stages[0]
+    assert view.loss(job, stage) == 0.0, "before the first look"
+    job.step = 1
+    losses = []
+    for _ in range(25):
+        loss = view.loss(job, stage)
+        assert view.camera == guess, "the ball that the course begins with says nothing"
+        job.step = 2
+        losses.append(loss.item())
+        job.optimiser.zero_grad()
+        loss.backward()
+        job.optimiser.step()
+    assert losses[-1] < 0.6 * losses[0]
+    job.step = 10
+    view.loss(job, stage)
+    assert view.camera.likeness > 0 and abs(view.camera.azimuth) < 40, "bettered on the object, near the guess"
+
+
 def test_what_was_found_is_kept_over_a_stop():
     view = ReferenceView(disc(), ReferenceSettings())
     assert view.state() == {}
@@ -117,6 +140,21 @@ def test_the_finished_texture_takes_the_picture_s_colours_in_front_and_keeps_its
     np.testing.assert_allclose(found[above].mean(0), RED, atol=0.05)
     np.testing.assert_allclose(found[below].mean(0), BLUE, atol=0.05)
     np.testing.assert_allclose(found[back].mean(0), 0.5, atol=0.05)
+
+
+def test_where_the_picture_is_believed_the_prior_s_wish_for_another_colour_does_not_count():
+    mesh = TexturedMesh(SURFACE, UVS, np.full((128, 128, 3), 128, np.uint8), 0.04)
+    view = ReferenceView(disc(128), ReferenceSettings(texture_size=SIDE))
+    sharp = next(iter(view.wishes(mesh, None)))
+    sight = mesh.see(orbit([0.0, 90.0, 180.0, 270.0], 0.0, 2.7, 40.0), SIDE)
+    behind, green = torch.full((3,), 0.5), torch.tensor([0.1, 0.9, 0.1]).view(1, 3, 1, 1)
+    prior = Wish(sight, behind, green * sight.coverage + (1 - sight.coverage) * 0.5, weight=20.0)
+    with torch.no_grad():
+        mesh.residual.copy_(explained(mesh, [prior, sharp], MINI.texture))
+    middle, found = SURFACE.vertices[SURFACE.faces].mean(1), sample_texture(mesh.texture(), UVS.mean(1))
+    above = (middle[:, 0] > 0.45) & (middle[:, 2] > 0.15) & (abs(middle[:, 1]) < 0.25)
+    np.testing.assert_allclose(found[above].mean(0), RED, atol=0.09)  # told both without that it is green
+    np.testing.assert_allclose(found[middle[:, 0] < -0.4].mean(0), green.flatten(), atol=0.05)
 
 
 @pytest.mark.parametrize("direction", [(1.0, 0.0, 0.3), (0.2, -1.0, 0.5)])
@@ -151,7 +189,7 @@ def test_what_is_transparent_lends_no_colour_at_another_size():
 
 def test_only_the_mini_preset_matches_the_picture_unless_told():
     request = functools.partial(Request, "imagedream", prompt="", images={"reference": as_file(cut_out(*LARGE))})
-    assert MINI.reference == ReferenceSettings(looks=()), "colours alone"
+    assert MINI.reference == ReferenceSettings(looks=(0.02,), weight=0.0, outline=2.0), "the outline and the colours"
     assert FULL.reference is None and PAPER.reference is None
     assert settings_for(request("mini", settings={"match_picture": False})).reference is None
     assert settings_for(request("full", settings={"match_picture": True})).reference == ReferenceSettings()

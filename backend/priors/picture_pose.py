@@ -1,0 +1,158 @@
+"""From where a cut-out picture was taken, read from the picture alone, before there is an object to compare it with.
+
+A small convolutional network, trained on what the mini ImageDream was trained on: pictures of upright objects whose
+front is known, taken from the front half. It tells the azimuth as a distribution, since a cube looks the same from four
+sides, and the rest as numbers. An addition of ours to ImageDream, whose canonical cameras leave the picture's own
+unknown [systems.md 5.3]. Knows pictures; knows no object, no field and no diffusion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from ..rendering.picture_camera import PictureCamera
+from .latent import read_folder, write_folder
+from .published import load_exactly
+
+MINI_FOLDER = Path(__file__).parent.parent / "mini" / "picture_pose"
+SIZE = 64  # pixels a side of what the network sees
+BINS = 36  # of the azimuth from -90 to 90 degrees
+NEAR = 2  # bins on either side of the likeliest that belong to the same answer
+FRONT = (
+    2.0  # e-folds by which a side a quarter turn from the front must be likelier: what looks alike is seen from there
+)
+FILL = 0.8  # of the square's side that the subject's longer side takes
+
+# What the other numbers are about, and how far they spread: they are learnt in these units.
+_MIDDLE = (15.0, 0.0, 0.0, 0.8, 1.3)  # elevation, right, up, half, logarithm of the distance
+_SPREAD = (12.0, 0.06, 0.06, 0.1, 0.28)
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Where N pictures were taken from, in the coordinates of the objects that they show.
+
+    Args:
+        azimuth: Degrees, 0 in front, as `cameras.orbit`. (N,).
+        elevation: Degrees above the horizon. (N,).
+        middle: Of the picture, right of and above the origin, in the plane through it, world units. (N, 2).
+        half: Half the picture's side in that plane, world units. (N,).
+        distance: Of the camera from the origin, world units. (N,).
+    """
+
+    azimuth: Tensor
+    elevation: Tensor
+    middle: Tensor
+    half: Tensor
+    distance: Tensor
+
+    def numbers(self) -> Tensor:
+        """All but the azimuth, in the units that are learnt: (N, 5)."""
+        values = torch.stack([self.elevation, *self.middle.unbind(1), self.half, self.distance.log()], 1)
+        return (values - torch.tensor(_MIDDLE).to(values)) / torch.tensor(_SPREAD).to(values)
+
+
+class PicturePose(nn.Module):
+    """Cut-outs to poses.
+
+    Args:
+        version: Of the weights, for reports.
+    """
+
+    name = "mini-picture-pose"
+
+    def __init__(self, version: str = ""):
+        super().__init__()
+        self.version = version
+        self.body = nn.Sequential(
+            nn.Conv2d(4, 24, 4, 2, 1),
+            nn.SiLU(),
+            *(_halved(before, after) for before, after in ((24, 48), (48, 96), (96, 128))),
+            nn.Flatten(),
+            nn.Linear(128 * (SIZE // 16) ** 2, 256),
+            nn.SiLU(),
+        )
+        self.head = nn.Linear(256, BINS + len(_MIDDLE))
+
+    def forward(self, cut_outs: Tensor) -> tuple[Tensor, Tensor]:
+        """What is learnt.
+
+        Args:
+            cut_outs: Colour multiplied by opacity, and opacity; the subject centred, its longer side `FILL` of the
+                square. (N, 4, 64, 64) in [0, 1].
+
+        Returns:
+            Logits of the azimuth's bins, (N, BINS), and the other numbers as `Poses.numbers`, (N, 5).
+        """
+        return self.head(self.body(cut_outs)).split((BINS, len(_MIDDLE)), dim=1)
+
+    @torch.no_grad()
+    def poses(self, cut_outs: Tensor) -> Poses:
+        """The likeliest pose of each, nearer to the front among alike ones; (N, 4, 64, 64) as for `forward`."""
+        logits, numbers = self(cut_outs)
+        shares, degrees = logits.softmax(1), azimuths().to(logits)
+        around = nn.functional.avg_pool1d(shares[:, None], 2 * NEAR + 1, 1, NEAR)[:, 0]
+        best = (around * torch.exp(-FRONT * degrees.abs() / 90)).argmax(1, keepdim=True)
+        own = shares * ((torch.arange(BINS, device=best.device) - best).abs() <= NEAR)
+        azimuth = (own * degrees).sum(1) / own.sum(1)
+        values = numbers * torch.tensor(_SPREAD).to(numbers) + torch.tensor(_MIDDLE).to(numbers)
+        return Poses(azimuth, values[:, 0], values[:, 1:3], values[:, 3], values[:, 4].exp())
+
+    def camera(self, picture: Tensor, distance: float) -> PictureCamera:
+        """Of one picture, to be bettered on an object.
+
+        Args:
+            picture: The cut-out, straight colour and opacity in [0, 1], its longer side `FILL` of the square. (4, S, S).
+            distance: Of the camera, world units: the crop follows it, since the perspective tells it too roughly.
+        """
+        whole = torch.cat([picture[:3] * picture[3:], picture[3:]])[None]
+        if whole.shape[-1] != SIZE:
+            whole = nn.functional.interpolate(whole, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
+        found = self.poses(whole)
+        right, up = (found.middle[0] / distance).tolist()
+        return PictureCamera(
+            float(found.azimuth), float(found.elevation), distance, (right, up), float(found.half) / distance
+        )
+
+    def save(self, folder: Path, version: str) -> None:
+        """Write the weights in half precision with their version and hashes."""
+        tensors = {key: value.half().contiguous() for key, value in self.state_dict().items()}
+        write_folder(folder, tensors, {"name": self.name, "version": version})
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: The folder holds no weights.
+            CheckpointMismatch: Keys are missing, left over or misshaped; says which.
+        """
+        tensors, about = read_folder(folder)
+        with torch.device("meta"):
+            model = cls(about["version"])
+        load_exactly(model, tensors, "model")
+        return model.eval().requires_grad_(False)
+
+    @classmethod
+    def mini(cls) -> Self:
+        """The embedded model."""
+        return cls.from_folder(MINI_FOLDER)
+
+
+def azimuths() -> Tensor:
+    """Middles of the azimuth's bins, degrees. (BINS,)."""
+    width = 180 / BINS
+    return torch.linspace(-90 + width / 2, 90 - width / 2, BINS)
+
+
+def _halved(before: int, after: int) -> nn.Sequential:
+    """Half the pixels a side, more channels."""
+    layers: list[nn.Module] = []
+    for channels, stride in ((before, 2), (after, 1)):
+        layers += [nn.Conv2d(channels, after, 3, stride, 1, bias=False), nn.GroupNorm(8, after), nn.SiLU()]
+    return nn.Sequential(*layers)
