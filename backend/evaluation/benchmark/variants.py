@@ -88,6 +88,8 @@ class Variant:
 
 def _seeing(name: str, what: str, controller: str = "pixel", **settings: Scalar) -> Variant:
     weights = (f"imagedream/{controller}", "mvdream", "image_text")
+    if settings.get("match_picture", True):
+        weights += ("picture_pose",)
     return Variant(name, what, "imagedream", {"controller": controller, **settings}, True, weights)
 
 
