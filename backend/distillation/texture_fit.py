@@ -3,7 +3,7 @@
 Knows sparse linear maps from nodes to pixels and pairs of neighbouring nodes. Knows no mesh, no prior and no camera.
 
     r* = argmin_r  1/2 sum_k w_k |(G E r)_k - y_k|^2 + v/2 sum_(i,j) s_ij |c_i + r_i - c_j - r_j|^2 + keep/2 |r|^2
-    s_ij = max(eps^2 / (d_ij^2 + eps^2), least) / eps,  d_ij the difference of the present c + r after a little smoothing
+    s_ij = max(eps^2 / (d_ij^2 + eps^2), least) / eps,  d_ij the difference of the c + r of now, smoothed a little
 
 G is the softness of the pictures themselves: what explains soft pictures after G is sharper than they are. s_ij lets go
 of neighbours that differ (Perona and Malik 1990) and holds those that do not, so noise is smoothed and an edge is not;
@@ -31,8 +31,8 @@ class FitSettings:
         edge: eps above, sRGB: smaller differences are smoothed like noise.
         smoothing: Times that every node takes the mean of its neighbours before differences are taken.
         keep: Pull of every node towards the baked colour.
-        least: Share of s that is left at any edge. At 0 a node that few pixels see beside one takes any colour, and a row
-            of odd dots lies along it.
+        least: Share of s that is left at any edge. At 0 a node that few pixels see beside one takes any colour, and
+            a row of odd dots lies along it.
         reweightings: How often s_ij is taken anew.
         steps: Of conjugate gradients after each.
     """

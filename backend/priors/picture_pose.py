@@ -107,7 +107,8 @@ class PicturePose(nn.Module):
         """Of one picture, to be bettered on an object.
 
         Args:
-            picture: The cut-out, straight colour and opacity in [0, 1], its longer side `FILL` of the square. (4, S, S).
+            picture: The cut-out, straight colour and opacity in [0, 1], its longer side `FILL` of the square;
+                (4, S, S).
             distance: Of the camera, world units: the crop follows it, since the perspective tells it too roughly.
         """
         whole = torch.cat([picture[:3] * picture[3:], picture[3:]])[None]

@@ -36,6 +36,13 @@ def test_bumps_on_flat_sides_are_cut():
     np.testing.assert_allclose(sides_of(bumpy), [[-0.5, -0.65, -0.4], [0.5, 0.65, 0.4]], atol=0.6 * CELL)
 
 
+def test_a_chimney_is_no_bump():
+    roof = np.minimum(box(0.5, 0.5, 0.5), (0.3 - Z) - 0.1 * np.abs(Y))  # nearly flat: its section rises steeply
+    chimney = box(0.12, 0.12, 0.06, middle=(0.2, 0.2, 0.34))
+    values = np.maximum(roof, chimney)
+    assert sides_of(values)[1, 2] == pytest.approx(0.4, abs=CELL)
+
+
 def test_floaters_that_were_dropped_do_not_hide_a_flat_side():
     bumpy = np.maximum(box(0.5, 0.65, 0.4), ball(0.2, 0.62, 0.1, 0.1))
     strewn = np.maximum(bumpy, ball(0.3, 0.9, 0.3, 0.04))  # far off and small: no part of the object
