@@ -49,6 +49,8 @@ class ReferenceSettings:
         distance: Of that camera from the origin, world units: what a picture's crop tells least.
         weight: Of the summed squared difference to the picture, beside that of one view of MV-SDS.
         outline: The same of opacity and outline alone.
+        rim: Share of the picture's side, to both sides of its outline, in which the outline counts little.
+        edge: How much it counts there, 0 to 1.
         least: Likeness below which the object is not yet what the picture shows, and nothing is pulled; of no account
             where the picture alone told the camera.
         texture_weight: How much a pixel of the picture counts for the finished texture; one of the prior's counts 1.
@@ -59,6 +61,8 @@ class ReferenceSettings:
     distance: float = 3.5
     weight: float = 0.5
     outline: float = 0.5
+    rim: float = 0.0
+    edge: float = 1.0
     least: float = 0.5
     texture_weight: float = 2.0
     texture_size: int = 128
@@ -119,7 +123,7 @@ MINI = ImageDreamSettings(
     picture=PictureSettings(colours=64),
     # The outline from the start, under the camera that `priors.picture_pose` reads; a look at the object half-way moved
     # it the wrong way. No colour: compared without light it carves the picture's own light into the surface.
-    reference=ReferenceSettings(looks=(0.02,), weight=0.0, outline=2.0),
+    reference=ReferenceSettings(looks=(0.02,), weight=0.0, outline=0.6, rim=1.5 / 64, edge=0.1),
     unaligned=replace(_MINI.cameras, fovy=(15.0, 60.0), reach=(0.8, 1.0)),
 )
 

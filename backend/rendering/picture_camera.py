@@ -75,6 +75,7 @@ def find_camera(
     distance: float,
     start: PictureCamera | None = None,
     differences: Sequence[float] | None = None,
+    turns: bool = True,
 ) -> PictureCamera:
     """Find where a picture was taken from.
 
@@ -85,6 +86,7 @@ def find_camera(
         start: Where to look again; None tries the whole front half.
         differences: How far the picture is from what something else, which need not have the mesh's faults, expects of
             each of `AZIMUTHS`: mean squared, (19,).
+        turns: Whether azimuth and elevation of `start` are bettered, too, or the crop alone.
 
     Returns:
         The camera of highest likeness. A mesh with parts of the picture still missing gives a rough one.
@@ -97,7 +99,7 @@ def find_camera(
     best = replace(start, distance=distance, likeness=_likeness(mesh, wanted, [start])[0])
     for step in STEPS:
         for _ in range(ROUNDS):
-            tried = _nearby(best, step)
+            tried = _nearby(best, step, turns)
             found = _likeness(mesh, wanted, tried)
             top = max(range(len(tried)), key=found.__getitem__)
             if found[top] <= best.likeness + 1e-4:
@@ -130,15 +132,16 @@ def _framed(mesh: ColouredMesh, wanted: Tensor, tried: list[PictureCamera]) -> l
     ]
 
 
-def _nearby(one: PictureCamera, step: float) -> list[PictureCamera]:
+def _nearby(one: PictureCamera, step: float, turns: bool) -> list[PictureCamera]:
     """Turned and cropped a little otherwise, one number at a time."""
     x, y = one.middle
     move = one.half * step / 100
     tried = []
     for sign in (-1, 1):
+        if turns:
+            tried.append(replace(one, azimuth=one.azimuth + sign * step))
+            tried.append(replace(one, elevation=max(-80.0, min(80.0, one.elevation + sign * step))))
         tried += [
-            replace(one, azimuth=one.azimuth + sign * step),
-            replace(one, elevation=max(-80.0, min(80.0, one.elevation + sign * step))),
             replace(one, middle=(x + sign * move, y)),
             replace(one, middle=(x, y + sign * move)),
             replace(one, half=one.half * (1 + sign * step / 100)),

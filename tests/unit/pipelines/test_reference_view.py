@@ -115,6 +115,17 @@ def test_a_camera_that_the_picture_tells_pulls_from_the_first_look_whatever_the_
     assert view.camera.likeness > 0 and abs(view.camera.azimuth) < 40, "bettered on the object, near the guess"
 
 
+def test_the_outline_counts_least_where_it_is():
+    opacity = disc()[3]
+    counts = ReferenceView(disc(), ReferenceSettings(rim=1.5 / 64, edge=0.1)).counts(opacity)
+    assert counts[SIDE // 2, SIDE // 2] == 1 and counts[0, 0] == 1
+    row = counts[SIDE // 2]
+    start = int((opacity[SIDE // 2] > 0.5).nonzero()[0])
+    assert torch.allclose(row[start - 1 : start + 1], torch.tensor(0.1))
+    assert row[start - 4] == 1 and row[start + 3] == 1 and ((counts >= 0.1 - 1e-6) & (counts <= 1)).all()
+    assert (ReferenceView(disc(), ReferenceSettings()).counts(opacity) == 1).all(), "everywhere alike unless told"
+
+
 def test_what_was_found_is_kept_over_a_stop():
     view = ReferenceView(disc(), ReferenceSettings())
     assert view.state() == {}
@@ -189,7 +200,8 @@ def test_what_is_transparent_lends_no_colour_at_another_size():
 
 def test_only_the_mini_preset_matches_the_picture_unless_told():
     request = functools.partial(Request, "imagedream", prompt="", images={"reference": as_file(cut_out(*LARGE))})
-    assert MINI.reference == ReferenceSettings(looks=(0.02,), weight=0.0, outline=2.0), "the outline and the colours"
+    mini = ReferenceSettings(looks=(0.02,), weight=0.0, outline=0.6, rim=1.5 / 64, edge=0.1)
+    assert MINI.reference == mini, "the outline and the colours"
     assert FULL.reference is None and PAPER.reference is None
     assert settings_for(request("mini", settings={"match_picture": False})).reference is None
     assert settings_for(request("full", settings={"match_picture": True})).reference == ReferenceSettings()
