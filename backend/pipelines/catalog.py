@@ -178,7 +178,7 @@ _OF_PICTURES = (
         "Match Picture",
         "bool",
         _defaults(True, False, "paper"),
-        help="Find the side that the picture shows and give it the picture's own colours; Full pulls the shape, too. "
+        help="Find from where the picture was taken, shape the outline by it and take its colours. "
         "Off leaves it to the model alone, as published.",
     ),
 )

@@ -33,6 +33,7 @@ from .field_optimisation import Optimisation, render_views
 from .field_previews import mesh_preview
 from .field_settings import StageSettings
 from .imagedream_settings import ReferenceSettings
+from .picture_crop import Crop
 from .texture_refinement import COVERED, Wish
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ SLANTING, SQUARE = 0.25, 0.65  # cosines from which a picture is believed a litt
 RIM = 2  # pixels inside the common outline that are not believed: there the two outlines are not quite the same
 FEATHER = 4.0  # pixels over which belief ends, standard deviation: a hard end is seen as a seam
 UNIT = 64.0  # over a picture's 64th part the outline begins to count
+FORMED = 0.15  # share of the course from which the object has an outline of its own
 FEWEST_PIXELS = 50  # that tell a light
 LIGHT_SPREAD = (0.1, 0.2)  # how far pictures' lights lie apart: what comes from everywhere, and from one side
 LIGHT_TURNS = (1.5, 1.0, 0.6, 0.35, 0.2, 0.1)  # tangents by which its direction is turned
@@ -72,7 +74,7 @@ class ReferenceView:
         self.guess = guess
         self.plain = self.picture  # without its light, as far as that was found
         self.camera: PictureCamera | None = None
-        self._counts: dict[int, Tensor] = {}  # by size
+        self.crop = Crop()
 
     def loss(self, job: Optimisation, stage: StageSettings) -> Tensor | float:
         """The pull of this step; 0 while the object is not what the picture shows.
@@ -91,10 +93,14 @@ class ReferenceView:
         # As albedo: were it shaded, the surface would fold itself into whatever the picture's own light drew.
         seen = render_views(job, replace(stage, painted=False), cameras, None, chance, noise)
         picture = resized(self.plain.to(seen.images), stage.resolution)
+        opacity = seen.opacity.view(*picture.shape[1:])
+        if self.guess is not None:
+            if job.step >= FORMED * job.settings.steps:
+                self.crop.fit(picture[3], opacity.detach())
+            picture = self.crop.of(picture)
         wanted = picture[:3] * picture[3:] + (1 - picture[3:]) * seen.behind.view(3, 1, 1)
         apart = (seen.images[0] - wanted).square().sum(0).mean()
-        missed = (seen.opacity.view(*picture.shape[1:]) - picture[3]).square()
-        outline = (missed * self.counts(picture[3])).mean()
+        outline = ((opacity - picture[3]).square() * self.counts(picture[3])).mean()
         pixels = job.prior.image_size**2  # as the loss of MV-SDS, a sum over the pixels that the prior sees
         unit = 0.5 * job.settings.guidance.image_weight * pixels
         return unit * (settings.weight * apart + settings.outline * outline)
@@ -111,14 +117,11 @@ class ReferenceView:
         Returns:
             (S, S) in [`edge`, 1].
         """
-        settings, size = self.settings, len(opacity)
-        if size not in self._counts:
-            inside = (opacity > 0.5).cpu().numpy()
-            depth = ndimage.distance_transform_edt(inside) + ndimage.distance_transform_edt(~inside)
-            share = np.clip((depth / size - settings.rim) * UNIT, 0, 1)
-            counts = settings.edge + (1 - settings.edge) * share
-            self._counts[size] = torch.from_numpy(counts.astype(np.float32)).to(opacity)
-        return self._counts[size]
+        settings = self.settings
+        inside = (opacity > 0.5).cpu().numpy()
+        depth = ndimage.distance_transform_edt(inside) + ndimage.distance_transform_edt(~inside)
+        share = np.clip((depth / len(opacity) - settings.rim) * UNIT, 0, 1)
+        return torch.from_numpy(settings.edge + (1 - settings.edge) * share).to(opacity)
 
     def look(self, job: Optimisation) -> None:
         """Find the picture's camera on the object as it is now."""
@@ -187,13 +190,16 @@ class ReferenceView:
             return {}
         numbers = asdict(self.camera)
         middle = numbers.pop("middle")
-        return {"plain": self.plain, "middle_x": middle[0], "middle_y": middle[1], **numbers}
+        own = {"plain": self.plain, "middle_x": middle[0], "middle_y": middle[1], **self.crop.state()}
+        return {**own, **numbers}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's."""
         if state:
             self.plain = state["plain"].float().cpu()
-            numbers = {key: float(value) for key, value in state.items() if key != "plain"}
+            self.crop.load(state)
+            known = {key: value for key, value in state.items() if key != "plain" and not key.startswith("crop_")}
+            numbers = {key: float(value) for key, value in known.items()}
             middle = numbers.pop("middle_x"), numbers.pop("middle_y")
             self.camera = PictureCamera(**numbers, middle=middle)
 

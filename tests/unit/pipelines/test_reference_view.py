@@ -132,8 +132,10 @@ def test_what_was_found_is_kept_over_a_stop():
     view.camera = PictureCamera(12.5, -3.0, 3.5, (0.1, -0.2), 0.3, 0.8)
     other = ReferenceView(disc(), ReferenceSettings())
     view.plain = 0.5 * view.picture
+    view.crop.fit(view.picture[3], 0.9 * view.picture[3])
     other.load({key: torch.as_tensor(value, dtype=torch.float64) for key, value in view.state().items()})
     assert other.camera == view.camera and torch.equal(other.plain, view.plain)
+    assert torch.equal(other.crop.place, view.crop.place) and view.crop.place.abs().max() > 0
 
 
 def test_the_finished_texture_takes_the_picture_s_colours_in_front_and_keeps_its_own_behind():
