@@ -101,8 +101,8 @@ def run(
     told = ImagePrompt(prior, square, text, settings.picture)
     frames = settings.guidance.views + prior.config.pixel
     by_side = (prior, told, square, settings.cameras, settings.guidance.views, request.seed)
-    guess = pose_reader(request)
-    view = reference_view(subject, settings, functools.partial(differences_by_side, *by_side), guess)
+    expected = functools.partial(differences_by_side, *by_side)
+    view = reference_view(subject, settings, expected, request.preset == "mini")
     job = Optimisation(settings, prior, told, request.seed, context, frames, view)
     job.restore()
     optimise(job)
@@ -114,19 +114,21 @@ def reference_view(
     found: Subject,
     settings: ImageDreamSettings,
     expected: Callable[[], tuple[float, ...] | None],
-    pose: PicturePose | None = None,
+    reads_pose: bool,
 ) -> ReferenceView | None:
-    """The picture as a view of the object that is known; None where the settings have none."""
+    """The picture as a view of the object that is known; None where the settings have none.
+
+    Args:
+        found: The subject.
+        settings: Of the job.
+        expected: See `ReferenceView`.
+        reads_pose: Whether the embedded network tells the camera: it knows the mini model's kind of pictures alone.
+    """
     if settings.reference is None:
         return None
     square = on_square(found, settings.reference.texture_size, settings.picture.fill)
-    guess = pose.camera(square, settings.reference.distance) if pose else None
+    guess = PicturePose.mini().camera(square, settings.reference.distance) if reads_pose else None
     return ReferenceView(square, settings.reference, expected, guess)
-
-
-def pose_reader(request: Request) -> PicturePose | None:
-    """What reads a picture's camera; the embedded one knows the mini model's kind of pictures, and nobody else's."""
-    return PicturePose.mini() if request.preset == "mini" else None
 
 
 class ImagePrompt:

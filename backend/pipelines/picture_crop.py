@@ -15,10 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PIXELS = 64  # a side, that the two weights below are measured in
-SCALE, SHIFT = (
-    0.03,
-    0.04,
-)  # how far off a picture's scale is (logarithm) and its middle (half sides), standard deviations
+SCALE, SHIFT = 0.03, 0.04  # standard deviations of a picture's scale (logarithm) and middle (half sides)
 HELD = 10.0  # squared pixels that one standard deviation is worth
 RATE, DECAY = 2e-3, (0.8, 0.95)  # of Adam: the object moves, too, so nothing is gained by hurrying
 

@@ -18,8 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVision
 
 from .clip_images import clip_pixels
 from .configs import MINI, MINI_VISION
-from .latent import read_folder, write_folder
-from .published import load_exactly
+from .latent import read_model, write_folder
 from .tokenizer import WordTokenizer
 
 MINI_FOLDER = Path(__file__).parent.parent / "mini" / "image_text"
@@ -92,11 +91,7 @@ class ImageTextModel(nn.Module):
             FileNotFoundError: The folder holds no weights.
             CheckpointMismatch: Keys are missing, left over or misshaped; says which.
         """
-        tensors, about = read_folder(folder)
-        with torch.device("meta"):
-            model = cls(about["words"], about["version"], about["captions"])
-        load_exactly(model, tensors, "model")
-        return model.eval().requires_grad_(False)
+        return read_model(folder, lambda about: cls(about["words"], about["version"], about["captions"]))
 
     @classmethod
     def mini(cls) -> Self:

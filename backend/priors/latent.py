@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from diffusers import DDIMScheduler
@@ -22,6 +22,9 @@ from torch import Tensor, nn
 
 from .base import DiffusionPrior
 from .configs import LatentConfig
+from .published import load_exactly
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def cpu_bfloat16() -> bool:
@@ -210,6 +213,24 @@ def write_folder(folder: Path, tensors: dict[str, Tensor], about: dict[str, Any]
     files[0].write_text(json.dumps(about, indent=1) + "\n")
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
     (folder / "SHA256SUMS").write_text("".join(sums))
+
+
+def read_model(folder: Path, make: Callable[[dict[str, Any]], Module]) -> Module:
+    """Read a small model of ours, ready to be asked.
+
+    Args:
+        folder: As `write_folder` wrote it, its tensors the model's own.
+        make: The model without weights, from the JSON.
+
+    Raises:
+        FileNotFoundError: The folder holds no weights.
+        CheckpointMismatch: Keys are missing, left over or misshaped; says which.
+    """
+    tensors, about = read_folder(folder)
+    with torch.device("meta"):
+        model = make(about)
+    load_exactly(model, tensors, "model")
+    return model.eval().requires_grad_(False)
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..rendering.picture_camera import PictureCamera
-from .latent import read_folder, write_folder
-from .published import load_exactly
+from .latent import read_model, write_folder
 
 MINI_FOLDER = Path(__file__).parent.parent / "mini" / "picture_pose"
 SIZE = 64  # pixels a side of what the network sees
@@ -133,11 +132,7 @@ class PicturePose(nn.Module):
             FileNotFoundError: The folder holds no weights.
             CheckpointMismatch: Keys are missing, left over or misshaped; says which.
         """
-        tensors, about = read_folder(folder)
-        with torch.device("meta"):
-            model = cls(about["version"])
-        load_exactly(model, tensors, "model")
-        return model.eval().requires_grad_(False)
+        return read_model(folder, lambda about: cls(about["version"]))
 
     @classmethod
     def mini(cls) -> Self:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..rendering.cameras import Cameras, orbit, orthogonal_views
 from .objects import ProceduralObject, random_object
 from .prompts import describe
 from .render import render
+from .runner import run_each
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +94,7 @@ def ensure_shards(folder: Path, shards: int, sets: int = 1000, processes: int = 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"sets-{number:03d}.npz" for number in range(shards)]
     missing = [(path, sets, number) for number, path in enumerate(paths) if not path.exists()]
-    if missing:
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            pool.starmap(render_shard, missing, chunksize=1)
+    run_each(render_shard, missing, processes)
     return paths
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import multiprocessing
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from .dataset import RESOLUTION
 from .objects import ProceduralObject, random_object
 from .prompts import describe
 from .render import WorldLight, render
+from .runner import run_each
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,14 @@ def random_light(rng: random.Random) -> WorldLight:
     return WorldLight(direction, rng.uniform(0.60, 0.85), rng.uniform(0.15, 0.45), rng.uniform(0.0, 0.2))
 
 
+def subject_box(opacity: Tensor) -> tuple[int, int, int, int] | None:
+    """Where something is seen in (H, W): top, bottom, left and right, ends exclusive; None where nothing is."""
+    rows, columns = (opacity > 0.02).nonzero(as_tuple=True)
+    if not len(rows):
+        return None
+    return int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1
+
+
 def recentred(image: Tensor, size: int, fill: float = FILL) -> Tensor:
     """The subject in the middle of a square.
 
@@ -57,10 +65,11 @@ def recentred(image: Tensor, size: int, fill: float = FILL) -> Tensor:
         (4, size, size), premultiplied; empty where the picture is.
     """
     square = image.new_zeros(4, size, size)
-    rows, columns = (image[3] > 0.02).nonzero(as_tuple=True)
-    if not len(rows):
+    found = subject_box(image[3])
+    if found is None:
         return square
-    box = image[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    top, bottom, left, right = found
+    box = image[:, top:bottom, left:right]
     scale = fill * size / max(box.shape[1:])
     height, width = (max(1, round(side * scale)) for side in box.shape[1:])
     small = torch.nn.functional.interpolate(box[None], (height, width), mode="bilinear", antialias=True)[0]
@@ -114,7 +123,5 @@ def render_prompts(shard: Path) -> None:
 def ensure_prompts(shards: list[Path], processes: int = 2) -> list[Path]:
     """Image prompts of these shards, drawn where they are missing."""
     missing = [(shard,) for shard in shards if not prompt_path(shard).exists()]
-    if missing:
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            pool.starmap(render_prompts, missing, chunksize=1)
+    run_each(render_prompts, missing, processes)
     return [prompt_path(shard) for shard in shards]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import multiprocessing
 import random
 from dataclasses import astuple
 from pathlib import Path
@@ -20,14 +19,14 @@ from torch import Tensor
 
 from ..priors.picture_pose import FILL, SIZE, Poses
 from ..rendering.cameras import Cameras
-from .image_prompts import random_camera, random_light, recentred
+from .image_prompts import random_camera, random_light, recentred, subject_box
 from .objects import ASYMMETRIC, random_object
 from .render import render
+from .runner import run_each
 
 log = logging.getLogger(__name__)
 
 TRACED = 2 * SIZE  # rays along a side before the subject is cut out and reduced
-_VISIBLE = 0.02  # opacity from which `recentred` counts a pixel to the subject
 
 
 def pose_of(cameras: Cameras, opacity: Tensor) -> Poses:
@@ -40,10 +39,8 @@ def pose_of(cameras: Cameras, opacity: Tensor) -> Poses:
     place = cameras.c2w[0, :3, 3].double()
     distance = float(place.norm())
     azimuth, elevation = math.atan2(place[1], place[0]), math.asin(place[2] / distance)
-    rows, columns = (opacity > _VISIBLE).nonzero(as_tuple=True)
-    box = [(int(part.min()), int(part.max()) + 1) for part in (columns, rows)]
     reach = distance * math.tan(math.radians(float(cameras.fovy[0])) / 2)  # world units from the middle to the edge
-    (left, right), (top, bottom) = box
+    top, bottom, left, right = subject_box(opacity)
     middle = ((left + right) / len(opacity) - 1) * reach, (1 - (top + bottom) / len(opacity)) * reach
     half = max(right - left, bottom - top) / len(opacity) * reach / FILL
     degrees = (math.degrees(azimuth), math.degrees(elevation))
@@ -60,9 +57,7 @@ def ensure_posed(folder: Path, shards: int, count: int = 1000, processes: int = 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"posed-{number:03d}.npz" for number in range(shards)]
     missing = [(path, number, count) for number, path in enumerate(paths) if not path.exists()]
-    if missing:
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            pool.starmap(_draw, missing, chunksize=1)
+    run_each(_draw, missing, processes)
     return paths
 
 

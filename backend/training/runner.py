@@ -9,6 +9,7 @@ import copy
 import datetime
 import logging
 import math
+import multiprocessing
 import os
 import socket
 import time
@@ -76,6 +77,27 @@ def load_checkpoint(path: Path) -> dict | None:
     return torch.load(path, weights_only=True, map_location=training_device()) if path.exists() else None
 
 
+def save_run(
+    path: Path, model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer, step: int, spent: float
+) -> None:
+    """Write all that a run of one model goes on from."""
+    state = {"model": model.state_dict(), "average": average.model.state_dict(), "optimizer": optimizer.state_dict()}
+    save_checkpoint(path, {**state, "step": step, "spent": spent})
+
+
+def load_run(
+    path: Path, model: nn.Module, average: AveragedModel, optimizer: torch.optim.Optimizer
+) -> tuple[int, float]:
+    """Read what `save_run` wrote, if it is there: steps and seconds so far."""
+    state = load_checkpoint(path)
+    if state is None:
+        return 0, 0.0
+    model.load_state_dict(state["model"])
+    average.model.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"], state["spent"]
+
+
 def average_weights(parameters: list[nn.Parameter], steps: int) -> None:
     """Mean of the weights over all processes, each counted by its steps since the last call; one process: nothing.
 
@@ -134,6 +156,13 @@ def run_parallel(work: Callable[..., None], processes: int, *args) -> None:
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", str(_free_port()))
     torch.multiprocessing.spawn(_member, (work, processes, args), nprocs=processes)
+
+
+def run_each(work: Callable[..., None], arguments: list[tuple], processes: int) -> None:
+    """Call `work` with each of these arguments, in a pool of fresh processes; without arguments none is started."""
+    if arguments:
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            pool.starmap(work, arguments, chunksize=1)
 
 
 def _free_port() -> int:

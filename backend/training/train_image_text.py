@@ -20,7 +20,7 @@ from .dataset import VIEWS, ViewSets, load_shards
 from .image_prompts import prompt_path
 from .prompts import VOCABULARY, describe, parse_prompt, plain_captions
 from .render import over
-from .runner import AveragedModel, Clock, cosine, load_checkpoint, save_checkpoint, training_device
+from .runner import AveragedModel, Clock, cosine, load_run, save_run, training_device
 
 log = logging.getLogger(__name__)
 
@@ -119,13 +119,9 @@ def train_image_text(shards: list[Path], folder: Path, settings: ImageTextTraini
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.learning_rate, (0.9, 0.98), weight_decay=0.05, fused=True
     )
-    checkpoint, step, spent = folder / "image-text-training.pt", 0, 0.0
-    if state := load_checkpoint(checkpoint):
-        model.load_state_dict(state["model"])
-        average.model.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
-        generator.manual_seed(settings.seed + step)
+    checkpoint = folder / "image-text-training.pt"
+    step, spent = load_run(checkpoint, model, average, optimizer)
+    generator.manual_seed(settings.seed + step)
     clock, saved = Clock(settings.seconds, spent), spent
     while clock.fraction < 1:
         for group in optimizer.param_groups:
@@ -146,8 +142,7 @@ def train_image_text(shards: list[Path], folder: Path, settings: ImageTextTraini
             log.info("image-text: %d steps %.0f s, loss %.3f", step, clock.spent, loss.item())
         if clock.spent - saved > 60 or clock.fraction >= 1:
             saved = clock.spent
-            state = {"model": model.state_dict(), "average": average.model.state_dict()}
-            save_checkpoint(checkpoint, {**state, "optimizer": optimizer.state_dict(), "step": step, "spent": saved})
+            save_run(checkpoint, model, average, optimizer, step, saved)
             log.info("image-text: right prompt %.3f, same object %.3f of 200 unseen", *retrieval(average.model, unseen))
     average.model.save(folder / "image_text", version)
     return average.model

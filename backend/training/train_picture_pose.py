@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..priors.picture_pose import PicturePose, Poses, azimuths
-from .runner import AveragedModel, Clock, cosine, load_checkpoint, save_checkpoint, training_device
+from .runner import AveragedModel, Clock, cosine, load_run, save_run, training_device
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +108,9 @@ def train_picture_pose(paths: list[Path], folder: Path, settings: PicturePoseTra
     model = PicturePose().to(device).train()
     average = AveragedModel(model, 0.997)
     optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=0.05, fused=True)
-    checkpoint, step, spent = folder / "picture-pose-training.pt", 0, 0.0
-    if state := load_checkpoint(checkpoint):
-        model.load_state_dict(state["model"])
-        average.model.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
-        generator.manual_seed(settings.seed + step)
+    checkpoint = folder / "picture-pose-training.pt"
+    step, spent = load_run(checkpoint, model, average, optimizer)
+    generator.manual_seed(settings.seed + step)
     clock, saved = Clock(settings.seconds, spent), spent
     while clock.fraction < 1:
         for group in optimizer.param_groups:
@@ -129,8 +125,7 @@ def train_picture_pose(paths: list[Path], folder: Path, settings: PicturePoseTra
         average.update(model, step)
         if clock.spent - saved > 60 or clock.fraction >= 1:
             saved = clock.spent
-            state = {"model": model.state_dict(), "average": average.model.state_dict()}
-            save_checkpoint(checkpoint, {**state, "optimizer": optimizer.state_dict(), "step": step, "spent": saved})
+            save_run(checkpoint, model, average, optimizer, step, saved)
             found = {name: round(value, 3) for name, value in errors(average.model, unseen).items()}
             log.info("picture-pose: %d steps %.0f s, loss %.3f, unseen %s", step, saved, loss.item(), found)
     average.model.save(folder / "picture_pose", version)
