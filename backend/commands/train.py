@@ -36,8 +36,8 @@ def add(commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pose-minutes",
         type=float,
-        default=15.0,
-        help="mini-imagedream: of what reads a picture's camera (default: 15)",
+        default=25.0,
+        help="mini-imagedream: of what reads a picture's camera and box (default: 25)",
     )
     parser.add_argument(
         "--controllers",

@@ -178,7 +178,7 @@ _OF_PICTURES = (
         "Match Picture",
         "bool",
         _defaults(True, False, "paper"),
-        help="Find from where the picture was taken, shape the outline by it and take its colours. "
+        help="Find from where the picture was taken, shape outline and proportions by it and take its colours. "
         "Off leaves it to the model alone, as published.",
     ),
 )

@@ -21,7 +21,7 @@ from dreamlift.representations.sdf_grid import SdfGrid
 
 from .context import Asset, Progress, Request, RequestError, StagePlan
 from .field_previews import mesh_preview, views_preview
-from .field_settings import FieldSettings, StageSettings
+from .field_settings import AssetSettings, FieldSettings, StageSettings
 from .provenance import provenance_of
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ def finish_asset(job: Optimisation, request: Request, started: float, refine: Re
         job.field.softness = job.settings.softness_at(job.step)
     asset = job.settings.asset
     try:
-        values = job.field.level_values(asset.grid).detach().cpu().numpy()
-        surface = extract_surface(values, settings=SurfaceSettings(end_depth=asset.end_depth))
+        surface = surface_of(job.field, asset)
     except EmptySurface as error:
         about = repr(request.prompt) if request.prompt.strip() else "the picture"
         what = f"Nothing took shape for {about} in {job.step} steps."
@@ -104,6 +103,17 @@ def finish_asset(job: Optimisation, request: Request, started: float, refine: Re
     finished = finish(surface, functools.partial(albedo_of, job.field), targets, provenance, paint)
     job.context.progress(Progress("asset", index, index + 1, steps, steps, 0.0))
     return finished
+
+
+@torch.no_grad()
+def surface_of(field: Field, asset: AssetSettings) -> Surface:
+    """The surface that a finished asset has, before it is smoothed and made lighter.
+
+    Raises:
+        EmptySurface: The field holds nothing.
+    """
+    values = field.level_values(asset.grid).cpu().numpy()
+    return extract_surface(values, settings=SurfaceSettings(end_depth=asset.end_depth))
 
 
 @torch.no_grad()

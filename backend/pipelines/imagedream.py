@@ -33,6 +33,7 @@ from .field_previews import VIEWS
 from .imagedream_prior import PUBLISHED, caption_of, cut_out, laid_on, load_prior, on_square
 from .imagedream_settings import ImageDreamSettings, PictureSettings, settings_for
 from .imagedream_views import GREY, NEGATIVE_PROMPT, ImageDreamViews
+from .picture_box import ObjectBox
 from .picture_side import differences_by_side
 from .picture_views import SMALL, weights_error
 from .reference_view import ReferenceView
@@ -106,6 +107,8 @@ def run(
     job = Optimisation(settings, prior, told, request.seed, context, frames, view)
     job.restore()
     optimise(job)
+    if view is not None:
+        view.fit(job)
     known = functools.partial(view.wishes, light=settings.painted_light) if view else None
     return finish_asset(job, request, started, functools.partial(refined, job, known=known))
 
@@ -122,13 +125,15 @@ def reference_view(
         found: The subject.
         settings: Of the job.
         expected: See `ReferenceView`.
-        reads_pose: Whether the embedded network tells the camera: it knows the mini model's kind of pictures alone.
+        reads_pose: Whether the embedded network tells camera and box: it knows the mini model's kind of pictures alone.
     """
     if settings.reference is None:
         return None
     square = on_square(found, settings.reference.texture_size, settings.picture.fill)
-    guess = PicturePose.mini().camera(square, settings.reference.distance) if reads_pose else None
-    return ReferenceView(square, settings.reference, expected, guess)
+    if not reads_pose:
+        return ReferenceView(square, settings.reference, expected)
+    camera, corners = PicturePose.mini().read(square, settings.reference.distance)
+    return ReferenceView(square, settings.reference, expected, camera, ObjectBox(corners))
 
 
 class ImagePrompt:

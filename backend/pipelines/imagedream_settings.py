@@ -51,6 +51,8 @@ class ReferenceSettings:
         outline: The same of opacity and outline alone.
         rim: Share of the picture's side, to both sides of its outline, in which the outline counts little.
         edge: How much it counts there, 0 to 1.
+        box: Of the mean squared way, squared world units, by which the object stands out of the box that was read in
+            the picture; of no account where nothing reads it.
         least: Likeness below which the object is not yet what the picture shows, and nothing is pulled; of no account
             where the picture alone told the camera.
         texture_weight: How much a pixel of the picture counts for the finished texture; one of the prior's counts 1.
@@ -63,6 +65,7 @@ class ReferenceSettings:
     outline: float = 0.5
     rim: float = 0.0
     edge: float = 1.0
+    box: float = 0.0
     least: float = 0.5
     texture_weight: float = 2.0
     texture_size: int = 128
@@ -123,7 +126,7 @@ MINI = ImageDreamSettings(
     picture=PictureSettings(colours=64),
     # The outline from the start, under the camera that `priors.picture_pose` reads; a look at the object half-way moved
     # it the wrong way. No colour: compared without light it carves the picture's own light into the surface.
-    reference=ReferenceSettings(looks=(0.02,), weight=0.0, outline=0.6, rim=1.5 / 64, edge=0.1),
+    reference=ReferenceSettings(looks=(0.02,), weight=0.0, outline=0.6, rim=1.5 / 64, edge=0.1, box=1e5),
     unaligned=replace(_MINI.cameras, fovy=(15.0, 60.0), reach=(0.8, 1.0)),
 )
 

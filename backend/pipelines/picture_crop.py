@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dreamlift.rendering.compositing import premultiplied, straight
+
 PIXELS = 64  # a side, that the two weights below are measured in
 SCALE, SHIFT = 0.03, 0.04  # standard deviations of a picture's scale (logarithm) and middle (half sides)
 HELD = 10.0  # squared pixels that one standard deviation is worth
@@ -35,9 +37,7 @@ class Crop:
     def of(self, picture: Tensor) -> Tensor:
         """The picture where the object lies: straight colour and opacity, (4, S, S) in [0, 1]; without gradient."""
         with torch.no_grad():
-            whole = torch.cat([picture[:3] * picture[3:], picture[3:]])
-            moved = self._moved(whole)
-            return torch.cat([moved[:3] / moved[3:].clamp_min(1e-4), moved[3:]]).clamp(0, 1)
+            return straight(self._moved(premultiplied(picture)))
 
     def fit(self, opacity: Tensor, own: Tensor) -> None:
         """One step towards where the picture covers what the object covers.

@@ -23,7 +23,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from dreamlift.assets.surface import EmptySurface
 from dreamlift.rendering.cameras import Cameras, camera_rays
+from dreamlift.rendering.compositing import premultiplied, straight
 from dreamlift.rendering.picture_camera import ColouredMesh, PictureCamera, find_camera
 from dreamlift.rendering.rasterization import Raster, interpolate, rasterize
 from dreamlift.rendering.shading import WorldLight
@@ -33,15 +35,17 @@ from .field_optimisation import Optimisation, render_views
 from .field_previews import mesh_preview
 from .field_settings import StageSettings
 from .imagedream_settings import ReferenceSettings
+from .picture_box import ObjectBox
 from .picture_crop import Crop
 from .texture_refinement import COVERED, Wish
 
 log = logging.getLogger(__name__)
 
 GREY = 0.5  # behind what is compared with the finished texture; no pixel of it counts
-SLANTING, SQUARE = 0.25, 0.65  # cosines from which a picture is believed a little and altogether: slanting, it smears
-RIM = 2  # pixels inside the common outline that are not believed: there the two outlines are not quite the same
-FEATHER = 4.0  # pixels over which belief ends, standard deviation: a hard end is seen as a seam
+SLANTING, SQUARE = 0.15, 0.5  # cosines from which a picture is believed a little and altogether: slanting, it smears
+RIM = 2  # pixels inside the picture's outline whose colours are not believed: there is some background in them
+BEYOND = 3  # pixels by which its colours reach over its outline: the mesh's is not quite the same
+FEATHER = 3.0  # pixels over which belief ends, standard deviation: a hard end is seen as a seam
 UNIT = 64.0  # over a picture's 64th part the outline begins to count
 FORMED = 0.15  # share of the course from which the object has an outline of its own
 FEWEST_PIXELS = 50  # that tell a light
@@ -60,6 +64,7 @@ class ReferenceView:
         settings: See the class.
         expected: Asked once for `picture_side.differences_by_side`; None goes by the object alone.
         guess: The camera as far as the picture alone tells it; None where nothing reads it.
+        box: The same of the box that the object fills.
     """
 
     def __init__(
@@ -68,16 +73,18 @@ class ReferenceView:
         settings: ReferenceSettings,
         expected: Callable[[], tuple[float, ...] | None] = lambda: None,
         guess: PictureCamera | None = None,
+        box: ObjectBox | None = None,
     ):
         self.picture, self.settings = picture.float().contiguous(), settings
         self.differences = functools.cache(expected)
-        self.guess = guess
+        self.guess, self.box = guess, box
+        self.is_fitted = False  # to the box, in the end
         self.plain = self.picture  # without its light, as far as that was found
         self.camera: PictureCamera | None = None
         self.crop = Crop()
 
     def loss(self, job: Optimisation, stage: StageSettings) -> Tensor | float:
-        """The pull of this step; 0 while the object is not what the picture shows.
+        """The pull of this step and the box's; 0 while the object is not what the picture shows.
 
         Args:
             job: At a step of its course, its field ready to be drawn.
@@ -86,8 +93,9 @@ class ReferenceView:
         settings = self.settings
         if job.step in {round(share * job.settings.steps) for share in settings.looks}:
             self.look(job)
+        kept_in = settings.box * self.box.loss(job.field) if self.box is not None else 0.0
         if self.camera is None or (self.guess is None and self.camera.likeness < settings.least):
-            return 0.0
+            return kept_in
         chance, noise = job.generator(7), job.generator(8, job.context.device)
         cameras = self.camera.cameras().to(job.context.device)
         # As albedo: were it shaded, the surface would fold itself into whatever the picture's own light drew.
@@ -103,7 +111,17 @@ class ReferenceView:
         outline = ((opacity - picture[3]).square() * self.counts(picture[3])).mean()
         pixels = job.prior.image_size**2  # as the loss of MV-SDS, a sum over the pixels that the prior sees
         unit = 0.5 * job.settings.guidance.image_weight * pixels
-        return unit * (settings.weight * apart + settings.outline * outline)
+        return kept_in + unit * (settings.weight * apart + settings.outline * outline)
+
+    def fit(self, job: Optimisation) -> None:
+        """In the end, bring the object to its box; once, also if a job is resumed after it."""
+        if self.box is None or self.is_fitted:
+            return
+        try:
+            self.box.fit(job.field, job.settings.asset)
+        except EmptySurface as nothing:  # one of the two is wrong, and only the object is seen
+            log.warning("the object lies outside the box that was read in the picture (%s): left as it is", nothing)
+        self.is_fitted = True
 
     def counts(self, opacity: Tensor) -> Tensor:
         """How much pixels count for the outline: least at the outline itself.
@@ -147,16 +165,16 @@ class ReferenceView:
             return []
         cameras = self.camera.cameras()
         sight = mesh.see(cameras, size)
-        picture = resized(self.picture, size)
+        picture, near = drawn_out(resized(self.picture, size))
         raster = rasterize(mesh.vertices, mesh.faces, cameras, size)
         normals, facing = seen_normals(raster, mesh.vertices, mesh.faces, cameras)
-        trust = trusted((picture[3] > COVERED) & (sight.coverage[0, 0] > COVERED), facing)
-        colour, opacity = picture[:3], picture[3:]
+        trust = trusted(near & (sight.coverage[0, 0] > COVERED), facing)
+        colour = picture[:3]
         if light is not None:
             own = light.on(normals.permute(1, 2, 0))[..., 0]
             found = light_of(colour, sight.baked[0] / own, normals, trust, light)
             colour = (colour * own / found.clamp(*BRIGHTNESS)).clamp(0, 1)
-        pictures = (colour * opacity + (1 - opacity) * GREY)[None]
+        pictures = torch.where(near, colour, GREY)[None]
         behind = torch.full((3,), GREY)
         return [Wish(sight, behind, pictures, trust[None], settings.texture_weight, is_soft=False)]
 
@@ -190,15 +208,16 @@ class ReferenceView:
             return {}
         numbers = asdict(self.camera)
         middle = numbers.pop("middle")
-        own = {"plain": self.plain, "middle_x": middle[0], "middle_y": middle[1], **self.crop.state()}
-        return {**own, **numbers}
+        own = {"plain": self.plain, "fitted": int(self.is_fitted), "middle_x": middle[0], "middle_y": middle[1]}
+        return {**own, **self.crop.state(), **numbers}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's."""
         if state:
             self.plain = state["plain"].float().cpu()
             self.crop.load(state)
-            known = {key: value for key, value in state.items() if key != "plain" and not key.startswith("crop_")}
+            self.is_fitted = bool(state.get("fitted", 0))
+            known = {key: value for key, value in state.items() if not key.startswith(("plain", "fitted", "crop_"))}
             numbers = {key: float(value) for key, value in known.items()}
             middle = numbers.pop("middle_x"), numbers.pop("middle_y")
             self.camera = PictureCamera(**numbers, middle=middle)
@@ -225,6 +244,25 @@ def seen_normals(raster: Raster, vertices: Tensor, faces: Tensor, cameras: Camer
     return normals.permute(2, 0, 1), facing.clamp_min(0) * raster.mask[0]
 
 
+def drawn_out(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """A picture whose inner colours reach a little beyond its outline, for a mesh whose outline is not quite the same.
+
+    Args:
+        picture: Straight colour and opacity. (4, H, W) in [0, 1].
+
+    Returns:
+        The picture with at every pixel near the outline the colour of the nearest one well inside, or in the middle
+        of what is too thin to have an inside (4, H, W); and where its colours are meant, (H, W) bool.
+    """
+    depth = ndimage.distance_transform_edt(picture[3].numpy() > COVERED)
+    middle = (depth > 0) & (depth >= ndimage.maximum_filter(depth, 3))
+    inner = (depth > RIM) | middle
+    if not inner.any():
+        return picture, torch.zeros(picture.shape[1:], dtype=torch.bool)
+    distance, (row, column) = ndimage.distance_transform_edt(~inner, return_indices=True)
+    return torch.cat([picture[:3, row, column], picture[3:]]), torch.from_numpy(distance <= RIM + BEYOND)
+
+
 def trusted(common: Tensor, facing: Tensor) -> Tensor:
     """How far the picture is believed, from 0 at the rim of what both show to 1 where the surface faces the camera.
 
@@ -235,7 +273,7 @@ def trusted(common: Tensor, facing: Tensor) -> Tensor:
     Returns:
         (H, W) in [0, 1], without steps.
     """
-    inner = ndimage.binary_erosion(common.numpy(), np.ones((3, 3)), iterations=RIM)
+    inner = ndimage.binary_erosion(common.numpy(), np.ones((3, 3)))
     squarely = ((facing - SLANTING) / (SQUARE - SLANTING)).clamp(0, 1).numpy()
     soft = ndimage.gaussian_filter(inner * squarely * squarely * (3 - 2 * squarely), FEATHER)
     return torch.from_numpy((soft * inner).astype(np.float32))
@@ -291,7 +329,6 @@ def resized(picture: Tensor, size: int) -> Tensor:
     """A cut-out (4, S, S) at another size, straight colour; what is transparent lends no colour."""
     if picture.shape[-1] == size:
         return picture
-    whole = torch.cat([picture[:3] * picture[3:], picture[3:]])[None]
+    whole = premultiplied(picture)[None]
     whole = torch.nn.functional.interpolate(whole, (size, size), mode="bilinear", antialias=True, align_corners=False)
-    colour, alpha = whole[0, :3], whole[0, 3:]
-    return torch.cat([colour / alpha.clamp_min(1e-4), alpha]).clamp(0, 1)
+    return straight(whole[0])

@@ -1,9 +1,10 @@
-"""From where a cut-out picture was taken, read from the picture alone, before there is an object to compare it with.
+"""From where a cut-out picture was taken and what box its object fills, read from the picture alone.
 
-A small convolutional network, trained on what the mini ImageDream was trained on: pictures of upright objects whose
-front is known, taken from the front half. It tells the azimuth as a distribution, since a cube looks the same from four
-sides, and the rest as numbers. An addition of ours to ImageDream, whose canonical cameras leave the picture's own
-unknown [systems.md 5.3]. Knows pictures; knows no object, no field and no diffusion.
+So both are known before there is an object to compare the picture with. A small convolutional network, trained on what
+the mini ImageDream was trained on: pictures of upright objects whose front is known, taken from the front half. It
+tells the azimuth as a distribution, since a cube looks the same from four sides, and the rest as numbers. An addition
+of ours to ImageDream, whose canonical cameras leave the picture's own unknown [systems.md 5.3]. Knows pictures; knows
+no object, no field and no diffusion.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from ..rendering.compositing import premultiplied
 from ..rendering.picture_camera import PictureCamera
 from .latent import read_model, write_folder
 
@@ -27,14 +29,19 @@ FRONT = (
 )
 FILL = 0.8  # of the square's side that the subject's longer side takes
 
-# What the other numbers are about, and how far they spread: they are learnt in these units.
-_MIDDLE = (15.0, 0.0, 0.0, 0.8, 1.3)  # elevation, right, up, half, logarithm of the distance
-_SPREAD = (12.0, 0.06, 0.06, 0.1, 0.28)
+# What the other numbers are about, and how far they spread: they are learnt in these units. First the camera's:
+# elevation, right, up, half, logarithm of the distance; then the box's two corners.
+_MIDDLE = (15.0, 0.0, 0.0, 0.8, 1.3, -0.4, -0.4, -0.5, 0.4, 0.4, 0.5)
+_SPREAD = (12.0, 0.06, 0.06, 0.1, 0.28, *(0.12,) * 6)
+OF_CAMERA, OF_BOX = 5, 6
+NUMBERS = OF_CAMERA + OF_BOX
 
 
 @dataclass(frozen=True)
 class Poses:
-    """Where N pictures were taken from, in the coordinates of the objects that they show.
+    """Where N pictures were taken from, and the boxes along the axes around the objects that they show.
+
+    All in the coordinates of those objects, front +x and up +z.
 
     Args:
         azimuth: Degrees, 0 in front, as `cameras.orbit`. (N,).
@@ -42,6 +49,8 @@ class Poses:
         middle: Of the picture, right of and above the origin, in the plane through it, world units. (N, 2).
         half: Half the picture's side in that plane, world units. (N,).
         distance: Of the camera from the origin, world units. (N,).
+        low: Lowest corner of the box, world units. (N, 3).
+        high: Highest corner. (N, 3).
     """
 
     azimuth: Tensor
@@ -49,10 +58,13 @@ class Poses:
     middle: Tensor
     half: Tensor
     distance: Tensor
+    low: Tensor
+    high: Tensor
 
     def numbers(self) -> Tensor:
-        """All but the azimuth, in the units that are learnt: (N, 5)."""
-        values = torch.stack([self.elevation, *self.middle.unbind(1), self.half, self.distance.log()], 1)
+        """All but the azimuth, in the units that are learnt: five of the camera, six of the box. (N, 11)."""
+        camera = torch.stack([self.elevation, *self.middle.unbind(1), self.half, self.distance.log()], 1)
+        values = torch.cat([camera, self.low, self.high], 1)
         return (values - torch.tensor(_MIDDLE).to(values)) / torch.tensor(_SPREAD).to(values)
 
 
@@ -76,7 +88,7 @@ class PicturePose(nn.Module):
             nn.Linear(128 * (SIZE // 16) ** 2, 256),
             nn.SiLU(),
         )
-        self.head = nn.Linear(256, BINS + len(_MIDDLE))
+        self.head = nn.Linear(256, BINS + NUMBERS)
 
     def forward(self, cut_outs: Tensor) -> tuple[Tensor, Tensor]:
         """What is learnt.
@@ -86,9 +98,9 @@ class PicturePose(nn.Module):
                 square. (N, 4, 64, 64) in [0, 1].
 
         Returns:
-            Logits of the azimuth's bins, (N, BINS), and the other numbers as `Poses.numbers`, (N, 5).
+            Logits of the azimuth's bins, (N, BINS), and the other numbers as `Poses.numbers`, (N, 11).
         """
-        return self.head(self.body(cut_outs)).split((BINS, len(_MIDDLE)), dim=1)
+        return self.head(self.body(cut_outs)).split((BINS, NUMBERS), dim=1)
 
     @torch.no_grad()
     def poses(self, cut_outs: Tensor) -> Poses:
@@ -100,24 +112,28 @@ class PicturePose(nn.Module):
         own = shares * ((torch.arange(BINS, device=best.device) - best).abs() <= NEAR)
         azimuth = (own * degrees).sum(1) / own.sum(1)
         values = numbers * torch.tensor(_SPREAD).to(numbers) + torch.tensor(_MIDDLE).to(numbers)
-        return Poses(azimuth, values[:, 0], values[:, 1:3], values[:, 3], values[:, 4].exp())
+        box = values[:, OF_CAMERA:].split(3, dim=1)
+        return Poses(azimuth, values[:, 0], values[:, 1:3], values[:, 3], values[:, 4].exp(), *box)
 
-    def camera(self, picture: Tensor, distance: float) -> PictureCamera:
-        """Of one picture, to be bettered on an object.
+    def read(self, picture: Tensor, distance: float) -> tuple[PictureCamera, Tensor]:
+        """Of one picture the camera, to be bettered on an object, and the object's box.
 
         Args:
             picture: The cut-out, straight colour and opacity in [0, 1], its longer side `FILL` of the square;
                 (4, S, S).
             distance: Of the camera, world units: the crop follows it, since the perspective tells it too roughly.
+
+        Returns:
+            The camera, and the lowest and the highest corner of the box, world units, (2, 3).
         """
-        whole = torch.cat([picture[:3] * picture[3:], picture[3:]])[None]
+        whole = premultiplied(picture)[None]
         if whole.shape[-1] != SIZE:
             whole = nn.functional.interpolate(whole, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
         found = self.poses(whole)
         right, up = (found.middle[0] / distance).tolist()
-        return PictureCamera(
-            float(found.azimuth), float(found.elevation), distance, (right, up), float(found.half) / distance
-        )
+        size = float(found.half) / distance
+        camera = PictureCamera(float(found.azimuth), float(found.elevation), distance, (right, up), size)
+        return camera, torch.cat([found.low, found.high])
 
     def save(self, folder: Path, version: str) -> None:
         """Write the weights in half precision with their version and hashes."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .cameras import Cameras, orbit
+from .compositing import premultiplied, straight
 from .rasterization import camera_space, interpolate, rasterize
 
 AZIMUTHS = tuple(range(-90, 100, 10))  # degrees; a picture is taken from in front [systems.md 5.3]
@@ -171,6 +172,4 @@ def _batch(tried: list[PictureCamera]) -> Cameras:
 def _reduced(picture: Tensor) -> Tensor:
     """At `SMALL` pixels, colours weighted by opacity."""
     factor = picture.shape[-1] // SMALL
-    alpha = torch.nn.functional.avg_pool2d(picture[3:], factor)
-    colour = torch.nn.functional.avg_pool2d(picture[:3] * picture[3:], factor) / alpha.clamp_min(1e-4)
-    return torch.cat([colour.clamp(0, 1), alpha])
+    return straight(torch.nn.functional.avg_pool2d(premultiplied(picture), factor))

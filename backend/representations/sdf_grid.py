@@ -7,6 +7,7 @@ prior. A plain density grid was tried first in the pilot and gave hollow objects
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,6 +73,24 @@ class SdfGrid(nn.Module):
         values = nn.functional.interpolate(values, size=(resolution,) * 3, mode="trilinear", align_corners=True)[0]
         self.sdf = nn.Parameter(values[0].contiguous())
         self.colour = nn.Parameter(values[1:].permute(1, 2, 3, 0).contiguous())
+
+    @torch.no_grad()
+    def resample(self, sources: Sequence[Tensor]) -> None:
+        """Take the values of every grid point from another place; the parameters stay the same ones.
+
+        Args:
+            sources: For x, y and z the coordinates that the R points along that axis take their values from, (R,) each,
+                rising. What lies outside [-1, 1] is taken from the border.
+        """
+        values = self._packed()
+        for axis, coordinates in enumerate(sources):
+            places = (coordinates.to(values) / self.radius + 1) * (self.resolution - 1) / 2
+            places = places.clamp(0, self.resolution - 1)
+            below = places.long().clamp_max(self.resolution - 2)
+            share = (places - below).view([-1 if other == axis else 1 for other in range(4)])
+            values = torch.lerp(values.index_select(axis, below), values.index_select(axis, below + 1), share)
+        self.sdf.copy_(values[..., 0])
+        self.colour.copy_(values[..., 1:])
 
     def _packed(self) -> Tensor:
         return torch.cat([self.sdf[..., None], self.colour], dim=-1)

@@ -21,7 +21,7 @@ from ..rendering.cameras import Cameras, orbit, orthogonal_views
 from .objects import ProceduralObject, random_object
 from .prompts import describe
 from .render import render
-from .runner import run_each
+from .runner import run_each, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +82,8 @@ def render_shard(path: Path, count: int, seed: int) -> None:
         views[i] = render_set(item, azimuth, elevation).numpy()
         poses.append((azimuth, elevation))
         meta.append(json.dumps({"prompt": describe(item, rng), "kind": item.kind, "first": item.first}))
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
+    with whole_file(path) as file:
         np.savez(file, views=views, poses=np.array(poses, np.float32), meta=np.array(meta))
-    partial.rename(path)
     log.info("rendered %d sets into %s", count, path)
 
 

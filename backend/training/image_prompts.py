@@ -22,7 +22,7 @@ from .dataset import RESOLUTION
 from .objects import ProceduralObject, random_object
 from .prompts import describe
 from .render import WorldLight, render
-from .runner import run_each
+from .runner import run_each, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -113,10 +113,8 @@ def render_prompts(shard: Path) -> None:
             raise ValueError(f"{shard} holds other objects than its number draws now; render the shards anew.")
         traced = render(item, random_camera(rng), _TRACED, 1, random_light(rng))[0]
         pictures[i] = (recentred(traced, RESOLUTION) * 255).round().byte().numpy()
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
+    with whole_file(path) as file:
         np.save(file, pictures)
-    partial.rename(path)
     log.info("rendered %s", path.name)
 
 

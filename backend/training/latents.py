@@ -16,7 +16,7 @@ from torch import Tensor
 from ..priors.mvdream import MVDreamPrior
 from .dataset import ViewSets, load_shards
 from .render import over
-from .runner import random_background
+from .runner import random_background, whole_file
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,8 @@ def ensure_latents(prior: MVDreamPrior, shard: Path, resolution: int, variant: i
     if not path.exists():
         number = int(shard.stem.split("-")[-1])
         latents = encode_sets(prior, load_shards([shard]), resolution, seed=1000 * variant + number)
-        partial = path.with_suffix(".partial")
-        with open(partial, "wb") as file:
+        with whole_file(path) as file:
             np.save(file, latents.contiguous().numpy())
-        partial.rename(path)
         log.info("encoded %s", path.name)
     return path
 

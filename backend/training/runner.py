@@ -13,8 +13,10 @@ import multiprocessing
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 import torch.distributed as dist
@@ -64,12 +66,20 @@ def cosine(fraction: float, step: int, warmup: int, floor: float = 0.01) -> floa
     return min(1.0, (step + 1) / warmup) * (floor + (1 - floor) * (0.5 + 0.5 * math.cos(math.pi * fraction)))
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that is there once it is whole: an interrupted run leaves the old one, or none."""
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        yield file
+    partial.replace(path)
+
+
 def save_checkpoint(path: Path, state: dict) -> None:
     """Write a checkpoint so that an interrupted write leaves the old one whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    with whole_file(path) as file:
+        torch.save(state, file)
 
 
 def load_checkpoint(path: Path) -> dict | None:

@@ -28,7 +28,7 @@ from .latents import ensure_latents, gather, load_latents
 from .objects import ASYMMETRIC
 from .prompts import describe, parse_prompt
 from .render import over
-from .runner import barrier, cosine, random_background, rank, training_device, world_size
+from .runner import barrier, cosine, random_background, rank, training_device, whole_file, world_size
 from .sheet import image_sheet
 from .train_mvdream import MVDreamTraining, Trainer, train
 
@@ -100,10 +100,8 @@ def _ensure(shard: Path, names: tuple[str, ...], encode: Callable[[Tensor], tupl
     parts = [encode(over(prompts[k].float() / 255, grey[k])) for k in torch.arange(len(prompts)).split(50)]
     for name, made in zip(names, zip(*parts, strict=True), strict=True):
         path = _file(shard, name)
-        partial = path.with_suffix(".partial")
-        with open(partial, "wb") as file:
+        with whole_file(path) as file:
             np.save(file, torch.cat(made).half().cpu().contiguous().numpy())
-        partial.rename(path)
     log.info("encoded %s of %s", " and ".join(names), shard.name)
 
 

@@ -1,13 +1,16 @@
 """Trains the network that reads from where a picture was taken. Resumes.
 
 The azimuth is learnt as a distribution over bins, the true one spread a little, so that pictures of objects that look
-alike from several sides may say so; elevation, crop and distance as numbers, by a robust loss.
+alike from several sides may say so; the rest as numbers, by robust losses. Pictures are shown in any order of their
+colour channels, for a pose has no colour, and mirrored where the object may be: without that the network learns tens of
+thousands of pictures by heart.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..priors.picture_pose import PicturePose, Poses, azimuths
+from ..priors.picture_pose import OF_BOX, OF_CAMERA, PicturePose, Poses, azimuths
 from .runner import AveragedModel, Clock, cosine, load_run, save_run, training_device
 
 log = logging.getLogger(__name__)
 
 SPREAD = 4.0  # degrees by which the true azimuth is spread over the bins, standard deviation
 ROBUST = 0.3  # in the units of `Poses.numbers`: beyond it an error counts by its size, no longer by its square
-NUMBERS = 1.5  # weight of the numbers beside the azimuth's
+CAMERA = 1.5  # weight of the camera's numbers beside the azimuth's
+BOX, BOX_ROBUST = 3.0, 0.1  # the same of the box's, which are to be exact
+CHANNELS = torch.tensor([[*order, 3] for order in itertools.permutations(range(3))])
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class PicturePoseTraining:
         learning_rate: Peak of AdamW.
     """
 
-    seconds: float = 900.0
+    seconds: float = 1500.0
     batch: int = 48
     learning_rate: float = 1.5e-3
     seed: int = 7
@@ -51,7 +56,7 @@ class PosedPictures:
     def __init__(self, paths: list[Path]):
         files = [dict(np.load(path, allow_pickle=False)) for path in paths]
         whole = {name: torch.from_numpy(np.concatenate([file[name] for file in files])) for name in files[0]}
-        self.pictures, self.sided = whole.pop("pictures"), whole.pop("sided")
+        self.pictures, self.sided, self.mirrored = (whole.pop(name) for name in ("pictures", "sided", "mirrored"))
         self.poses = Poses(**whole)
 
     def __len__(self) -> int:
@@ -61,19 +66,40 @@ class PosedPictures:
         """Cut-outs (B, 4, 64, 64) in [0, 1] and their poses."""
         return self.pictures[index].float() / 255, Poses(*(value[index] for value in vars(self.poses).values()))
 
+    def varied(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Poses]:
+        """The same with channels in a random order, and half of those mirrored that may be."""
+        pictures, poses = self.batch(index)
+        orders = CHANNELS[torch.randint(len(CHANNELS), (len(index),), generator=generator)]
+        pictures = pictures.gather(1, orders[:, :, None, None].expand_as(pictures))
+        turned = (torch.rand(len(index), generator=generator) < 0.5) & self.mirrored[index]
+        other = torch.where(turned, -1.0, 1.0)
+        sides = torch.stack([torch.ones_like(other), other, torch.ones_like(other)], 1)
+        low, high = poses.low * sides, poses.high * sides
+        varied = replace(
+            poses,
+            azimuth=poses.azimuth * other,
+            middle=poses.middle * sides[:, 1:],
+            low=torch.minimum(low, high),
+            high=torch.maximum(low, high),
+        )
+        return torch.where(turned[:, None, None, None], pictures.flip(3), pictures), varied
+
 
 def pose_loss(logits: Tensor, numbers: Tensor, poses: Poses) -> Tensor:
     """What is minimised.
 
     Args:
         logits: Of the azimuth's bins. (B, BINS).
-        numbers: The rest, as `Poses.numbers`. (B, 5).
+        numbers: The rest, as `Poses.numbers`. (B, 11).
         poses: The true ones.
     """
     apart = azimuths()[None] - poses.azimuth[:, None]
     target = torch.softmax(-(apart / SPREAD).square() / 2, dim=1).to(logits)
     azimuth = -(target * logits.log_softmax(1)).sum(1).mean()
-    return azimuth + NUMBERS * F.smooth_l1_loss(numbers, poses.numbers().to(numbers), beta=ROBUST)
+    camera, box = numbers.split((OF_CAMERA, OF_BOX), dim=1)
+    true_camera, true_box = poses.numbers().to(numbers).split((OF_CAMERA, OF_BOX), dim=1)
+    loss = azimuth + CAMERA * F.smooth_l1_loss(camera, true_camera, beta=ROBUST)
+    return loss + BOX * F.smooth_l1_loss(box, true_box, beta=BOX_ROBUST)
 
 
 @torch.no_grad()
@@ -82,13 +108,12 @@ def errors(model: PicturePose, posed: PosedPictures) -> dict[str, float]:
 
     Returns:
         Degrees: median and mean of the azimuth's error, and the elevation's; shares: of pictures more than 10 degrees
-        off, and of the crop's half side.
+        off, and of the crop's half side; world units: the mean of the box's six sides.
     """
     device = next(model.parameters()).device
     parts = [model.poses(part.float().to(device) / 255) for part in posed.pictures.split(200)]
-    azimuth, elevation, half = (
-        torch.cat([getattr(part, name) for part in parts]).cpu() for name in ("azimuth", "elevation", "half")
-    )
+    names = ("azimuth", "elevation", "half", "low", "high")
+    azimuth, elevation, half, low, high = (torch.cat([getattr(part, name) for part in parts]).cpu() for name in names)
     off = (azimuth - posed.poses.azimuth).abs()[posed.sided]
     return {
         "azimuth_median": float(off.median()),
@@ -96,6 +121,7 @@ def errors(model: PicturePose, posed: PosedPictures) -> dict[str, float]:
         "azimuth_wrong": float((off > 10).float().mean()),
         "elevation": float((elevation - posed.poses.elevation).abs().mean()),
         "half": float((half / posed.poses.half - 1).abs().mean()),
+        "box": float(torch.cat([low - posed.poses.low, high - posed.poses.high]).abs().mean()),
     }
 
 
@@ -115,7 +141,7 @@ def train_picture_pose(paths: list[Path], folder: Path, settings: PicturePoseTra
     while clock.fraction < 1:
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * cosine(clock.fraction, step, 100)
-        pictures, poses = posed.batch(torch.randint(len(posed), (settings.batch,), generator=generator))
+        pictures, poses = posed.varied(torch.randint(len(posed), (settings.batch,), generator=generator), generator)
         loss = pose_loss(*model(pictures.to(device)), poses)
         optimizer.zero_grad()
         loss.backward()

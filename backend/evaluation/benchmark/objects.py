@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from dreamlift.rendering.cameras import Cameras, orbit
+from dreamlift.rendering.compositing import premultiplied
 from dreamlift.training.objects import ProceduralObject
 from dreamlift.training.prompts import describe
 from dreamlift.training.render import WorldLight, render
@@ -106,4 +107,4 @@ def prompt_pixels(case: BenchmarkObject) -> Tensor:
     """The prompt image as (4, S, S) in [0, 1], colour premultiplied by alpha."""
     with Image.open(io.BytesIO(case.prompt_image)) as file:
         rgba = torch.from_numpy(np.asarray(file).astype(np.float32) / 255).permute(2, 0, 1)
-    return torch.cat([rgba[:3] * rgba[3:], rgba[3:]])
+    return premultiplied(rgba)

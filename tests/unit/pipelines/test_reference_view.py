@@ -10,6 +10,7 @@ import pytest
 import torch
 import trimesh
 from fakes.tiny_view_models import LARGE, as_file, cut_out
+from scipy import ndimage
 
 from dreamlift.assets.contact_sheet import sample_texture
 from dreamlift.assets.topology import Surface
@@ -17,7 +18,8 @@ from dreamlift.assets.unwrap import box_projection
 from dreamlift.pipelines.context import Request
 from dreamlift.pipelines.field_optimisation import Optimisation, always
 from dreamlift.pipelines.imagedream_settings import FULL, MINI, PAPER, ReferenceSettings, settings_for
-from dreamlift.pipelines.reference_view import BRIGHTNESS, ReferenceView, light_of, resized
+from dreamlift.pipelines.picture_box import ObjectBox
+from dreamlift.pipelines.reference_view import BRIGHTNESS, ReferenceView, drawn_out, light_of, resized
 from dreamlift.pipelines.texture_refinement import Wish, explained
 from dreamlift.rendering.cameras import orbit
 from dreamlift.rendering.picture_camera import PictureCamera
@@ -202,7 +204,7 @@ def test_what_is_transparent_lends_no_colour_at_another_size():
 
 def test_only_the_mini_preset_matches_the_picture_unless_told():
     request = functools.partial(Request, "imagedream", prompt="", images={"reference": as_file(cut_out(*LARGE))})
-    mini = ReferenceSettings(looks=(0.02,), weight=0.0, outline=0.6, rim=1.5 / 64, edge=0.1)
+    mini = ReferenceSettings(looks=(0.02,), weight=0.0, outline=0.6, rim=1.5 / 64, edge=0.1, box=1e5)
     assert MINI.reference == mini, "the outline and the colours"
     assert FULL.reference is None and PAPER.reference is None
     assert settings_for(request("mini", settings={"match_picture": False})).reference is None
@@ -215,3 +217,61 @@ def test_looking_at_the_finished_mesh_leaves_the_picture_as_it_is():
     mesh = TexturedMesh(SURFACE, UVS, np.full((128, 128, 3), 128, np.uint8), 0.04)
     assert len(view.wishes(mesh, WorldLight((1.0, 0.0, 0.0), 0.5, 0.5, 0.0))) == 1
     torch.testing.assert_close(view.picture, disc())
+
+
+def test_an_object_is_kept_in_its_box_and_brought_to_it_once():
+    box = ObjectBox(torch.tensor([[-0.3, -0.45, -0.45], [0.3, 0.45, 0.45]]))
+    settings, guess = ReferenceSettings(looks=(0.0,), box=10.0), PictureCamera(0.0, 0.0, 3.5, half=0.25)
+    view, alone = ReferenceView(disc(), settings, guess=guess, box=box), ReferenceView(disc(), settings, guess=guess)
+    job = job_of(view)
+    stage = job.settings.stages[0]
+    pulled = alone.loss(job_of(alone), stage).item()
+    assert view.loss(job, stage).item() == pytest.approx(pulled + 10 * box.loss(job.field).item())
+    view.fit(job)
+    assert job.field.distance(torch.tensor([[0.3, 0.0, 0.0]])).item() == pytest.approx(0.0, abs=0.01)
+    fitted = job.field.sdf.detach().clone()
+    view.fit(job)
+    assert torch.equal(job.field.sdf, fitted)
+    again = ReferenceView(disc(), settings, guess=guess, box=box)
+    again.load(view.state())
+    assert again.is_fitted
+
+
+def test_a_picture_s_inner_colours_reach_over_its_rim():
+    picture = disc(fill=0.6)
+    inside = picture[3] > 0
+    depth = torch.from_numpy(ndimage.distance_transform_edt(inside.numpy()))
+    picture[:3, inside & (depth <= 2)] = 1.0  # the white of the picture's own background
+    drawn, meant = drawn_out(picture)
+    for colour, row in ((RED, 10), (BLUE, SIDE - 11)):
+        columns = meant[row].nonzero()[:, 0]
+        assert len(columns) > int(inside[row].sum())
+        assert torch.allclose(drawn[:3, row, columns], colour.view(3, 1).expand(3, len(columns)))
+    assert torch.equal(drawn[3], picture[3]) and not meant[0].any()
+
+
+def test_what_is_thin_keeps_the_colour_of_its_middle():
+    picture = torch.zeros(4, SIDE, SIDE)
+    picture[3, 30:33] = 1.0
+    picture[:3, 30:33] = 1.0
+    picture[:3, 31] = RED.view(3, 1)
+    drawn, meant = drawn_out(picture)
+    assert torch.allclose(drawn[:3, 28:35], RED.view(3, 1, 1).expand(3, 7, SIDE)) and meant[28:35].all()
+
+
+def test_a_picture_of_nothing_means_nothing():
+    drawn, meant = drawn_out(torch.zeros(4, 8, 8))
+    assert not meant.any() and not drawn.any()
+
+
+def test_a_mesh_larger_than_its_picture_gets_the_picture_s_colours_to_its_rim(monkeypatch):
+    camera = PictureCamera(0.0, 0.0, 3.5, half=0.25, likeness=0.9)
+    view = ReferenceView(disc(fill=0.5), ReferenceSettings(texture_size=SIDE), guess=camera)
+    monkeypatch.setattr(view, "_find", lambda mesh: setattr(view, "camera", camera))
+    mesh = TexturedMesh(SURFACE, UVS, np.full((128, 128, 3), 128, np.uint8), 0.04)
+    (wish,) = view.wishes(mesh, None)
+    outside = (wish.trust[0] > 0) & (disc(fill=0.5)[3] == 0)
+    assert outside.any(), "the mesh is the larger one"
+    wanted = wish.pictures[0][:, wish.trust[0] > 0]
+    apart = torch.stack([(wanted - colour.view(3, 1)).abs().amax(0) for colour in (RED, BLUE)]).amin(0)
+    assert apart.max() < 1e-5

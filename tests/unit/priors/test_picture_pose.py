@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from dreamlift.priors.picture_pose import BINS, MINI_FOLDER, PicturePose, Poses, azimuths
+from dreamlift.priors.picture_pose import BINS, MINI_FOLDER, NUMBERS, PicturePose, Poses, azimuths
 from dreamlift.priors.published import CheckpointMismatch
 from dreamlift.rendering.cameras import orbit
 from dreamlift.training.image_prompts import recentred
@@ -18,10 +18,11 @@ OTHER_LIGHT = WorldLight((0.4, -0.5, 0.7), 0.7, 0.3, 0.1)
 
 def picture_of(prompt, azimuth, elevation, size=128):
     cameras = orbit([azimuth], elevation, 3.5, 35.0)
-    seen = render(parse_prompt(prompt), cameras, 2 * size, 1, OTHER_LIGHT)[0]
+    item = parse_prompt(prompt)
+    seen = render(item, cameras, 2 * size, 1, OTHER_LIGHT)[0]
     small = recentred(seen, size)
     straight = torch.cat([small[:3] / small[3:].clamp_min(1e-4), small[3:]]).clamp(0, 1)
-    return straight, pose_of(cameras, seen[3])
+    return straight, pose_of(item, cameras, seen[3])
 
 
 def test_what_is_saved_is_read_again(tmp_path):
@@ -57,17 +58,19 @@ def test_other_weights_are_refused(tmp_path):
 )
 def test_the_embedded_model_knows_where_a_picture_was_taken(prompt, azimuth, elevation):
     picture, true = picture_of(prompt, azimuth, elevation)
-    found = PicturePose.mini().camera(picture, 3.5)
+    found, box = PicturePose.mini().read(picture, 3.5)
     assert found.azimuth == pytest.approx(azimuth, abs=6)
     assert found.elevation == pytest.approx(elevation, abs=4)
     assert found.half * 3.5 == pytest.approx(float(true.half), rel=0.05)
     assert torch.tensor(found.middle) * 3.5 == pytest.approx(true.middle[0], abs=0.03)
     assert found.distance == 3.5 and found.likeness == 0
+    true_box = torch.cat([true.low, true.high])
+    assert (box - true_box).abs().max() < 0.04 and (box - true_box).abs().mean() < 0.02
 
 
 def test_the_size_of_the_picture_does_not_matter():
     model = PicturePose.mini()
-    large, small = (model.camera(picture_of("a green car", 30, 10, size)[0], 3.5) for size in (256, 64))
+    large, small = (model.read(picture_of("a green car", 30, 10, size)[0], 3.5)[0] for size in (256, 64))
     assert large.azimuth == pytest.approx(small.azimuth, abs=3)
 
 
@@ -79,7 +82,7 @@ class Told(PicturePose):
         self.logits = logits
 
     def forward(self, cut_outs):
-        return self.logits.expand(len(cut_outs), -1), torch.zeros(len(cut_outs), 5)
+        return self.logits.expand(len(cut_outs), -1), torch.zeros(len(cut_outs), NUMBERS)
 
 
 def test_what_looks_the_same_from_all_sides_is_seen_from_in_front():
@@ -95,11 +98,18 @@ def test_one_of_two_likely_sides_is_told_and_not_their_mean():
     assert Told(logits).poses(torch.zeros(1, 4, 64, 64)).azimuth.item() == pytest.approx(-72.5, abs=0.1)
 
 
+def test_numbers_are_told_back():
+    numbers = torch.randn(3, NUMBERS)
+    told = Told(torch.zeros(1, BINS))
+    told.forward = lambda cut_outs: (torch.zeros(3, BINS), numbers)
+    assert torch.allclose(told.poses(torch.zeros(3, 4, 64, 64)).numbers(), numbers, atol=1e-4)
+
+
 def test_numbers_are_in_units_of_their_spread():
-    mean = Poses(
-        torch.zeros(1), torch.tensor([15.0]), torch.zeros(1, 2), torch.tensor([0.8]), torch.tensor([1.3]).exp()
-    )
-    assert torch.allclose(mean.numbers(), torch.zeros(1, 5), atol=1e-6)
-    nearer = dataclasses.replace(mean, half=torch.tensor([0.9]))
-    assert torch.allclose(nearer.numbers(), torch.tensor([[0.0, 0, 0, 1, 0]]), atol=1e-5)
+    corner = torch.tensor([[0.4, 0.4, 0.5]])
+    camera = torch.tensor([15.0]), torch.zeros(1, 2), torch.tensor([0.8]), torch.tensor([1.3]).exp()
+    mean = Poses(torch.zeros(1), *camera, -corner, corner)
+    assert torch.allclose(mean.numbers(), torch.zeros(1, NUMBERS), atol=1e-6)
+    nearer = dataclasses.replace(mean, half=torch.tensor([0.9]), high=corner + torch.tensor([0, 0, 0.12]))
+    assert torch.allclose(nearer.numbers(), torch.tensor([[0.0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1]]), atol=1e-5)
     assert azimuths()[0] == -87.5 and azimuths()[-1] == 87.5 and MINI_FOLDER.is_dir()

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from dreamlift.assets.surface import extract_surface
 from dreamlift.priors.picture_pose import PicturePose
 from dreamlift.rendering.cameras import orbit
 from dreamlift.rendering.picture_camera import PictureCamera
+from dreamlift.representations.field import grid_points
 from dreamlift.training.image_prompts import recentred
 from dreamlift.training.objects import ProceduralObject
-from dreamlift.training.posed_pictures import ensure_posed, pose_of
+from dreamlift.training.posed_pictures import box_of, ensure_posed, is_mirrored, pose_of
 from dreamlift.training.render import render
 from dreamlift.training.runner import load_checkpoint
 from dreamlift.training.train_picture_pose import (
@@ -41,13 +43,43 @@ def test_pictures_are_drawn_once_and_the_same_again(files, tmp_path):
 def test_a_pose_draws_the_picture_again(azimuth, elevation):
     item, cameras = ProceduralObject("car", "green", "white"), orbit([azimuth], elevation, 3.0, 40.0)
     seen = render(item, cameras, 256, 1)[0]
-    pose = pose_of(cameras, seen[3])
+    pose = pose_of(item, cameras, seen[3])
     assert (float(pose.azimuth), float(pose.elevation)) == pytest.approx((azimuth, elevation), abs=1e-4)
     right, up = (pose.middle[0] / pose.distance).tolist()
     camera = PictureCamera(azimuth, elevation, float(pose.distance), (right, up), float(pose.half / pose.distance))
     drawn, wanted = render(item, camera.cameras(), 128, 2)[0, 3], recentred(seen, 128)[3]
     both, either = torch.minimum(drawn, wanted).sum(), torch.maximum(drawn, wanted).sum()
     assert both / either > 0.97
+
+
+@pytest.mark.parametrize("kind", ["car", "duck", "house", "mug", "rocket", "table"])
+def test_a_box_is_the_surface_s(kind):
+    item = ProceduralObject(kind, "green", "white", proportions=(0.2, 0.8, 0.5, 0.5))
+    surface = extract_surface(-item.sdf(grid_points(96, 1.0).view(-1, 3)).view(96, 96, 96).numpy())  # which blunts tips
+    low, high = box_of(item)
+    assert surface.vertices.min(0) == pytest.approx(low.numpy(), abs=0.016)
+    assert surface.vertices.max(0) == pytest.approx(high.numpy(), abs=0.016)
+
+
+def test_a_mirrored_picture_has_a_mirrored_pose():
+    assert is_mirrored(ProceduralObject("duck", "red")) and not is_mirrored(ProceduralObject("mug", "red"))
+    item = ProceduralObject("car", "red", "blue")
+    posed = PosedPictures.__new__(PosedPictures)
+    both = [render(item, orbit([azimuth], 12.0, 3.0, 40.0), 128, 1)[0] for azimuth in (35.0, -35.0)]
+    poses = [pose_of(item, orbit([azimuth], 12.0, 3.0, 40.0), both[i][3]) for i, azimuth in enumerate((35.0, -35.0))]
+    posed.pictures = (both[0][None] * 255).round().byte()
+    posed.poses, posed.mirrored = poses[0], torch.tensor([True])
+    generator, seen = torch.Generator().manual_seed(0), set()
+    for _ in range(40):
+        picture, pose = posed.varied(torch.tensor([0]), generator)
+        turned = bool(pose.azimuth < 0)
+        seen.add(turned)
+        assert torch.allclose(pose.numbers(), poses[turned].numbers(), atol=1e-4)
+        assert (picture[0, 3] - both[turned][3]).abs().mean() < 0.01
+        assert torch.allclose(picture[0, :3].sort(0).values, both[turned][:3].sort(0).values, atol=0.1) or turned
+    assert seen == {True, False}
+    posed.mirrored = torch.tensor([False])
+    assert all(posed.varied(torch.tensor([0]), generator)[1].azimuth > 0 for _ in range(8))
 
 
 def test_the_loss_is_least_at_the_truth(files):
