@@ -9,6 +9,7 @@ body. An addition of ours. Knows a box and an SDF grid; knows no picture and no 
 
 from __future__ import annotations
 
+import functools
 import logging
 
 import torch
@@ -95,8 +96,7 @@ class ObjectBox:
             farthest = (SHARE * (own[1] - own[0]) / 2).clamp_max(FARTHEST)
             way = (moved + missing).clamp(-farthest, farthest) - moved
             moved += way
-            axes = zip(*own.tolist(), *way.tolist(), strict=True)
-            field.resample([_sources(*axis, field.resolution) for axis in axes])
+            field.resample(functools.partial(_sources, own, way))
         _restore(field, kept)
 
 
@@ -105,18 +105,18 @@ def _restore(field: SdfGrid, kept: tuple[Tensor, Tensor]) -> None:
     field.colour.copy_(kept[1])
 
 
-def _sources(low: float, high: float, down: float, up: float, resolution: int) -> Tensor:
-    """Where on an axis the values of a grid's points come from, so that the ends move by `down` and `up`.
+def _sources(own: Tensor, way: Tensor, points: Tensor) -> Tensor:
+    """Where points (M, 3) come from if the lowest and highest ends (2, 3) of an object move by their way (2, 3).
 
     What is a share t of the way from the middle to an end moves by t^2 of the end's way; beyond the end, evenly on.
     """
-    ticks = torch.linspace(-1, 1, resolution, dtype=torch.float64)
-    middle, half = (low + high) / 2, max((high - low) / 2, 1e-6)
-    t = (ticks - middle).abs() / half
-    way = torch.where(ticks > middle, up, down)  # of the end on this side
+    points = points.double()
+    middle, half = own.double().mean(0), ((own[1] - own[0]).double() / 2).clamp_min(1e-6)
+    beyond = points > middle
+    t = (points - middle).abs() / half
     # The new place of t is t + w t^2 inside, and goes on from there with the same slope: 1 + w + (1 + 2 w)(t - 1).
-    w = torch.where(ticks > middle, way, -way) / half
+    w = torch.where(beyond, way[1].double(), -way[0].double()) / half
     inner = 2 * t / (1 + (1 + 4 * w * t).clamp_min(0).sqrt())
     outer = 1 + (t - 1 - w) / (1 + 2 * w)
     share = torch.where(t <= 1 + w, inner, outer)
-    return (middle + share * half * torch.where(ticks > middle, 1.0, -1.0)).float()
+    return (middle + share * half * torch.where(beyond, 1.0, -1.0)).clamp(-1, 1).float()

@@ -3,18 +3,20 @@
 What reads a picture's camera tells the scale within a few percent and the middle within a pixel. An object that is
 pulled towards a picture that is too large by as much bulges, so picture and object are laid on one another while the
 object forms: scale and shift of the picture follow the object's outline by gradient steps, held near where the picture
-said. Knows two opacities; knows no camera and no field.
+said. Knows two opacities and a camera's crop; knows no field.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dreamlift.rendering.compositing import premultiplied, straight
+from dreamlift.rendering.picture_camera import PictureCamera
 
 PIXELS = 64  # a side, that the two weights below are measured in
 SCALE, SHIFT = 0.03, 0.04  # standard deviations of a picture's scale (logarithm) and middle (half sides)
@@ -47,11 +49,26 @@ class Crop:
             own: The object's, drawn under the picture's camera. (S, S) in [0, 1], without gradient.
         """
         with torch.enable_grad():
-            apart = (self._moved(opacity[None])[0] - own).square().mean() * PIXELS**2
-            held = (self.place[0] / SCALE).square() + (self.place[1:] / SHIFT).square().sum()
+            apart = (self.moved(opacity) - own).square().mean() * PIXELS**2
             self._steps.zero_grad()
-            (apart + HELD * held.to(apart)).backward()
+            (apart + HELD * self.held(SCALE, SHIFT).to(apart)).backward()
         self._steps.step()
+
+    def moved(self, opacity: Tensor) -> Tensor:
+        """A picture's opacity (S, S) where the object lies; differentiable in `place`."""
+        return self._moved(opacity[None])[0]
+
+    def held(self, scale: float, shift: float) -> Tensor:
+        """How far scale and shift are from none, squared and summed, in units of their standard deviations."""
+        return (self.place[0] / scale).square() + (self.place[1:] / shift).square().sum()
+
+    def camera(self, read: PictureCamera) -> PictureCamera:
+        """The camera that was read in the picture, its crop such that picture and object lie on one another."""
+        scale, right, down = self.place.detach()
+        factor = float(torch.exp(-scale))
+        x, y = read.middle
+        middle = x - read.half * factor * float(right), y + read.half * factor * float(down)
+        return replace(read, middle=middle, half=read.half * factor)
 
     def _moved(self, picture: Tensor) -> Tensor:
         place = self.place.to(picture)

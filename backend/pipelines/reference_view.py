@@ -37,6 +37,7 @@ from .field_settings import StageSettings
 from .imagedream_settings import ReferenceSettings
 from .picture_box import ObjectBox
 from .picture_crop import Crop
+from .picture_outline import fit_outline
 from .texture_refinement import COVERED, Wish
 
 log = logging.getLogger(__name__)
@@ -114,14 +115,19 @@ class ReferenceView:
         return kept_in + unit * (settings.weight * apart + settings.outline * outline)
 
     def fit(self, job: Optimisation) -> None:
-        """In the end, bring the object to its box; once, also if a job is resumed after it."""
-        if self.box is None or self.is_fitted:
+        """In the end, bring the object to its box and its outline; once, also if a job is resumed after it."""
+        if self.box is None or self.guess is None or self.is_fitted:
             return
+        asset, size = job.settings.asset, self.settings.texture_size
         try:
-            self.box.fit(job.field, job.settings.asset)
+            self.box.fit(job.field, asset)
+            opacity = resized(self.picture, size)[3]
+            self.camera = fit_outline(job.field, asset, opacity, self.guess, self.box.corners)
+            self.box.fit(job.field, asset)
+            self.is_fitted = True
         except EmptySurface as nothing:  # one of the two is wrong, and only the object is seen
             log.warning("the object lies outside the box that was read in the picture (%s): left as it is", nothing)
-        self.is_fitted = True
+            self.box = None
 
     def counts(self, opacity: Tensor) -> Tensor:
         """How much pixels count for the outline: least at the outline itself.
@@ -190,8 +196,13 @@ class ReferenceView:
         self.plain = torch.cat([plain, self.picture[3:]]).contiguous()
 
     def _find(self, mesh: ColouredMesh) -> None:
-        """First as the picture tells it, then with the crop that fits the mesh; where it tells nothing, by the mesh."""
+        """First as the picture tells it, then with the crop that fits the mesh; where it tells nothing, by the mesh.
+
+        Once the outline is fitted, camera and object belong together.
+        """
         distance = self.settings.distance
+        if self.is_fitted:
+            return
         if self.guess is not None:
             first = self.camera is None
             self.camera = self.guess if first else find_camera(mesh, self.picture, distance, self.guess, turns=False)

@@ -7,7 +7,7 @@ prior. A plain density grid was tried first in the pilot and gave hollow objects
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -75,20 +75,14 @@ class SdfGrid(nn.Module):
         self.colour = nn.Parameter(values[1:].permute(1, 2, 3, 0).contiguous())
 
     @torch.no_grad()
-    def resample(self, sources: Sequence[Tensor]) -> None:
+    def resample(self, sources: Callable[[Tensor], Tensor]) -> None:
         """Take the values of every grid point from another place; the parameters stay the same ones.
 
         Args:
-            sources: For x, y and z the coordinates that the R points along that axis take their values from, (R,) each,
-                rising. What lies outside [-1, 1] is taken from the border.
+            sources: Given the grid's points (R^3, 3) on the CPU, the places in [-1, 1] that their values come from.
         """
-        values = self._packed()
-        for axis, coordinates in enumerate(sources):
-            places = (coordinates.to(values) / self.radius + 1) * (self.resolution - 1) / 2
-            places = places.clamp(0, self.resolution - 1)
-            below = places.long().clamp_max(self.resolution - 2)
-            share = (places - below).view([-1 if other == axis else 1 for other in range(4)])
-            values = torch.lerp(values.index_select(axis, below), values.index_select(axis, below + 1), share)
+        places = sources(grid_points(self.resolution, self.radius).view(-1, 3)).to(self.sdf)
+        values = trilinear(places, self._packed()).view(*self.sdf.shape, 4)
         self.sdf.copy_(values[..., 0])
         self.colour.copy_(values[..., 1:])
 
