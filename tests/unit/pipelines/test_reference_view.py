@@ -232,9 +232,12 @@ def test_an_object_is_kept_in_its_box_and_brought_to_it_once():
     fitted = job.field.sdf.detach().clone()
     view.fit(job)
     assert torch.equal(job.field.sdf, fitted)
+    camera = view.camera
+    view.wishes(TexturedMesh(SURFACE, UVS, np.full((128, 128, 3), 128, np.uint8), 0.04), None)
+    assert view.camera is camera, "the one that the outline was fitted under"
     again = ReferenceView(disc(), settings, guess=guess, box=box)
     again.load(view.state())
-    assert again.is_fitted
+    assert again.is_fitted and again.camera == camera
 
 
 def test_a_picture_s_inner_colours_reach_over_its_rim():

@@ -28,6 +28,18 @@ def test_growing_keeps_the_shape():
     torch.testing.assert_close(field.level_values(20), before, atol=0.02, rtol=0)
 
 
+def test_values_are_taken_from_elsewhere_and_parameters_stay_the_same():
+    field = ball(41)
+    distances, colours = field.sdf, field.colour
+    field.resample(lambda points: points - torch.tensor([0.2, 0.0, 0.0]))
+    assert field.sdf is distances and field.colour is colours
+    assert field.distance(torch.tensor([[0.7, 0.0, 0.0], [-0.3, 0.0, 0.0]])).abs().max() < 1e-3, "0.2 to the right"
+    places = ball(41)
+    places.colour.data.copy_(grid_points(41, 1.0))
+    places.resample(lambda points: points / 2)
+    torch.testing.assert_close(places.colour.detach(), grid_points(41, 1.0) / 2, atol=1e-5, rtol=0)
+
+
 def rendered_radius(field):
     origins, directions = (rays.reshape(-1, 3) for rays in camera_rays(orbit([0.0], 0.0, 2.7, 40.0), 128))
     with torch.no_grad():
