@@ -61,6 +61,12 @@ def show_previews(job: Optimisation, stage: StageSettings) -> None:
     job.context.publish(views_preview(job.field, job.settings, stage.volume, job.occupied(stage)))
 
 
+def begin_asset(job: Optimisation) -> None:
+    """Tell the artist that the last stage has begun."""
+    index = len(job.settings.stages)
+    job.context.progress(Progress("asset", index, index + 1, 0, finish_steps(job.settings)))
+
+
 def finish_asset(job: Optimisation, request: Request, started: float, refine: Refine | None = None) -> Asset:
     """The last stage: surface, clean-up, UVs, texture, and the texture made better.
 
@@ -78,7 +84,7 @@ def finish_asset(job: Optimisation, request: Request, started: float, refine: Re
         Stopped: On CANCEL and PAUSE while the texture is refined.
     """
     index, steps = len(job.settings.stages), finish_steps(job.settings)
-    job.context.progress(Progress("asset", index, index + 1, 0, steps))
+    begin_asset(job)
     if isinstance(job.field, SdfGrid):
         job.field.softness = job.settings.softness_at(job.step)
     asset = job.settings.asset

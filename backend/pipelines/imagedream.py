@@ -27,7 +27,7 @@ from dreamlift.priors.weight_errors import MissingWeights
 
 from . import catalog
 from .context import Asset, Context, Request, SeedViews, StagePlan
-from .field_asset import finish_asset, forecast
+from .field_asset import begin_asset, finish_asset, forecast
 from .field_optimisation import Moment, Optimisation, check_negative_prompt, optimise
 from .field_previews import VIEWS
 from .imagedream_prior import PUBLISHED, caption_of, cut_out, laid_on, load_prior, on_square
@@ -108,6 +108,7 @@ def run(
     job.restore()
     optimise(job)
     if view is not None:
+        begin_asset(job)  # fitting takes seconds
         view.fit(job)
     known = functools.partial(view.wishes, light=settings.painted_light) if view else None
     return finish_asset(job, request, started, functools.partial(refined, job, known=known))

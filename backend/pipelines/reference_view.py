@@ -4,7 +4,8 @@ Score distillation makes what the prior holds likely; the picture says what is t
 camera is found (`rendering.picture_camera`; `picture_side` says what the prior expects of each side), and the texture
 gets the picture's own colours there. Where the settings have looks it is found earlier, too, and from the first look on
 every step also draws the object from there and pulls it towards the picture. Where something can read the camera from
-the picture alone (`priors.picture_pose`), the pull needs no object and may begin at once. An addition of ours to
+the picture alone (`priors.picture_pose`), the pull needs no object and may begin at once, and the finished object is
+brought to the box and the outline that were read (`picture_box`, `picture_outline`). An addition of ours to
 ImageDream: the mini preset pulls the outline and takes the colours, the published ones do neither unless told; the pull
 is the reference loss of Magic123 [Qian et al. 2023] and DreamCraft3D [systems.md section 2]. Knows the optimisation's
 job and pictures. Knows no prior.
