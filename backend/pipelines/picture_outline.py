@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dreamlift.rendering.antialias import MeshEdges, antialias, mesh_edges
-from dreamlift.rendering.cameras import Cameras
+from dreamlift.rendering.cameras import Cameras, orbit
 from dreamlift.rendering.picture_camera import PictureCamera
 from dreamlift.rendering.rasterization import rasterize
 from dreamlift.representations.sdf_grid import SdfGrid
@@ -132,16 +132,10 @@ def turned(vertices: Tensor, camera: PictureCamera, turn: Tensor) -> Tensor:
     Returns:
         (V, 3), differentiable in both.
     """
-    start = turn.new_tensor([camera.azimuth, camera.elevation])
-    return vertices @ (_axes(start).T @ _axes(start + turn)).T
-
-
-def _axes(angles: Tensor) -> Tensor:
-    """Right, up and back of a camera at azimuth and elevation, degrees, as rows. (3, 3)."""
-    (ca, ce), (sa, se) = torch.cos(torch.deg2rad(angles)), torch.sin(torch.deg2rad(angles))
-    right = torch.stack([-sa, ca, torch.zeros_like(sa)])
-    back = torch.stack([ce * ca, ce * sa, se])
-    return torch.stack([right, torch.linalg.cross(back, right), back])
+    read = turn.new_tensor([camera.azimuth, camera.elevation])
+    angles = torch.stack([read, read + turn], dim=1)  # as it was read, and turned
+    before, after = orbit(*angles, camera.distance, 0.0).c2w[:, :3, :3]
+    return vertices @ after @ before.T
 
 
 def outline(vertices: Tensor, faces: Tensor, cameras: Cameras, size: int, edges: MeshEdges) -> Tensor:
