@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -62,6 +63,23 @@ def forget_stale_mounts(folders: list[Path]) -> None:
         inside = box / folder.relative_to("/")
         if inside.exists() and not inside.samefile(folder):  # not `is_mount`: it knows no bind mount of one disk
             subprocess.run(["umount", "--lazy", str(inside)], check=False)  # fails where none was mounted: well
+
+
+def forget_dead_screen() -> None:
+    """Remove what a killed virtual screen of our number left.
+
+    The box takes a socket's file for a running screen, so that after one kill no window would open here any more.
+    """
+    number = DISPLAY.lstrip(":").split(".")[0]
+    file = Path(f"/tmp/.X11-unix/X{number}")
+    if not file.exists():
+        return
+    with socket.socket(socket.AF_UNIX) as link:
+        try:
+            link.connect(str(file))
+        except ConnectionRefusedError:  # nobody listens
+            file.unlink()
+            Path(f"/tmp/.X{number}-lock").unlink(missing_ok=True)
 
 
 class Outside:
@@ -141,6 +159,7 @@ def report(tmp_path_factory):
     shown = [ROOT, Path(sys.executable).resolve().parents[1]]
     if not os.environ.get("BLENDER"):
         forget_stale_mounts(shown)
+        forget_dead_screen()
     environment = {
         **display(),
         "DREAMLIFT_HOME": str(home),
