@@ -12,7 +12,7 @@ from dreamlift.commands.outcomes import CommandError, Exit
 
 MODELS = ("mini-mvdream", "mini-imagedream")
 CONTROLLERS = ("pixel", "local", "global")
-POSED = 36  # files of 1000 pictures with their cameras; the last one only measures
+POSED = 50  # files of 1000 pictures with their cameras; the last one only measures
 MINUTES = {"mini-mvdream": 90.0, "mini-imagedream": 45.0}
 
 

@@ -27,7 +27,7 @@ from dreamlift.pipelines.context import Asset
 from dreamlift.training.objects import ASYMMETRIC
 from dreamlift.training.prompts import parse_prompt
 
-METRICS_VERSION = 1  # raise it when a definition changes: kept assets are then measured anew, not generated anew
+METRICS_VERSION = 2  # raise it when a definition changes: kept assets are then measured anew, not generated anew
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from .context import Asset, Context, Request, SeedViews, StagePlan
 from .field_asset import begin_asset, finish_asset, forecast
 from .field_optimisation import Moment, Optimisation, check_negative_prompt, optimise
 from .field_previews import VIEWS
-from .imagedream_prior import PUBLISHED, caption_of, cut_out, laid_on, load_prior, on_square
+from .imagedream_prior import PUBLISHED, caption_of, cut_out, in_frame, laid_on, load_prior, on_square
 from .imagedream_settings import ImageDreamSettings, PictureSettings, settings_for
 from .imagedream_views import GREY, NEGATIVE_PROMPT, ImageDreamViews
 from .picture_box import ObjectBox
@@ -130,7 +130,7 @@ def reference_view(
     """
     if settings.reference is None:
         return None
-    square = on_square(found, settings.reference.texture_size, settings.picture.fill)
+    square = in_frame(found, settings.reference.texture_size, settings.picture.fill)
     if not reads_pose:
         return ReferenceView(square, settings.reference, expected)
     camera, corners = PicturePose.mini().read(square, settings.reference.distance)

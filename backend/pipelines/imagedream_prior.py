@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -125,7 +126,16 @@ def caption_of(prior: ImageDreamPrior, request: Request, square: Tensor, context
 
 def on_square(found: Subject, size: int, fill: float) -> Tensor:
     """A subject as the priors take it: centred in a square, (4, size, size) float32 in [0, 1], colour and opacity."""
-    return torch.from_numpy(found.square(size, fill).copy()).permute(2, 0, 1).float() / 255
+    return _pixels(found.square(size, fill))
+
+
+def in_frame(found: Subject, size: int, fill: float) -> Tensor:
+    """The same, placed to a fraction of a pixel: for what is measured in the picture."""
+    return _pixels(found.framed(size, fill))
+
+
+def _pixels(rgba: np.ndarray) -> Tensor:
+    return torch.from_numpy(rgba.copy()).permute(2, 0, 1).float() / 255
 
 
 def laid_on(square: Tensor, colour: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ Knows pixels. Knows no files (`decoding`) and does not cut out (`subject`).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from PIL import Image
 
@@ -38,6 +40,44 @@ def recentred_rgba(rgba: np.ndarray, size: int, fill: float = FILL) -> np.ndarra
     square = Image.new("RGBA", (size, size), (0, 0, 0, 0))
     square.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
     return np.asarray(square)
+
+
+def frame_of(rgba: np.ndarray, fill: float = FILL) -> tuple[float, float, float]:
+    """The square around the object whose side its longer side fills to a share.
+
+    Args:
+        rgba: (H, W, 4) uint8, not wholly transparent.
+        fill: That share, in (0, 1].
+
+    Returns:
+        The square's middle, from the left and from the top, and its side, pixels; it may reach beyond the picture.
+
+    Raises:
+        ValueError: It is wholly transparent, or `fill` is out of range.
+    """
+    box = Image.fromarray(rgba).getchannel("A").getbbox()
+    if box is None or not 0 < fill <= 1:
+        raise ValueError(f"cannot frame: opacity's box is {box}, fill is {fill} and must be in (0, 1]")
+    left, top, right, bottom = box
+    return (left + right) / 2, (top + bottom) / 2, max(right - left, bottom - top) / fill
+
+
+def framed_rgba(rgba: np.ndarray, size: int, frame: tuple[float, float, float]) -> np.ndarray:
+    """What a square of a picture shows, exactly there: `recentred_rgba` rounds to whole pixels.
+
+    Args:
+        rgba: (H, W, 4) uint8.
+        size: Of the result, pixels.
+        frame: As `frame_of`; what lies beyond the picture is transparent.
+
+    Returns:
+        (size, size, 4) uint8.
+    """
+    x, y, side = frame
+    margin = math.ceil(side)  # the frame's middle lies in the picture
+    image = Image.fromarray(np.pad(rgba, ((margin, margin), (margin, margin), (0, 0))))
+    left, top = x - side / 2 + margin, y - side / 2 + margin
+    return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS, (left, top, left + side, top + side)))
 
 
 def on_background(picture: Picture, grey: int) -> np.ndarray:

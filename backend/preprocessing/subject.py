@@ -23,7 +23,7 @@ from .decoding import Picture, read_picture
 from .grabcut import grab
 from .judging import MASK_IT, Remark
 from .matting import Matting
-from .placing import FILL, recentred_rgba
+from .placing import FILL, frame_of, framed_rgba, recentred_rgba
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,10 @@ class Subject:
             (size, size, 4) uint8, transparent around it.
         """
         return recentred_rgba(self.rgba, size, fill)
+
+    def framed(self, size: int, fill: float = FILL) -> np.ndarray:
+        """The same, placed to a fraction of a pixel: for what is measured in it. (size, size, 4) uint8."""
+        return framed_rgba(self.rgba, size, frame_of(self.rgba, fill))
 
 
 def subject(

@@ -35,6 +35,7 @@ _MIDDLE = (15.0, 0.0, 0.0, 0.8, 1.3, -0.4, -0.4, -0.5, 0.4, 0.4, 0.5)
 _SPREAD = (12.0, 0.06, 0.06, 0.1, 0.28, *(0.12,) * 6)
 OF_CAMERA, OF_BOX = 5, 6
 NUMBERS = OF_CAMERA + OF_BOX
+SHORTEST = 0.05  # world units that anything is taken for at least: an untrained network says anything
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,31 @@ class Poses:
         camera = torch.stack([self.elevation, *self.middle.unbind(1), self.half, self.distance.log()], 1)
         values = torch.cat([camera, self.low, self.high], 1)
         return (values - torch.tensor(_MIDDLE).to(values)) / torch.tensor(_SPREAD).to(values)
+
+    @classmethod
+    def of_numbers(cls, azimuth: Tensor, numbers: Tensor) -> Self:
+        """The poses with these azimuths, (N,), and `numbers`, (N, 11)."""
+        values = numbers * torch.tensor(_SPREAD).to(numbers) + torch.tensor(_MIDDLE).to(numbers)
+        box = values[:, OF_CAMERA:].split(3, dim=1)
+        return cls(azimuth, values[:, 0], values[:, 1:3], values[:, 3], values[:, 4].exp(), *box)
+
+    def framing(self) -> Tensor:
+        """How the crop and the box lie to one another, in units of the box's longest side.
+
+        Nobody can tell a large object from a close crop, but how much of the crop the object fills is seen exactly, and
+        an object that is brought to a longest side of 1 keeps only that.
+
+        Returns:
+            Logarithm of the crop's half side; its middle, right of and above the box's; the box's three sides. (N, 6).
+        """
+        sides, centre = self.high - self.low, (self.high + self.low) / 2
+        longest = sides.amax(1, keepdim=True).clamp_min(SHORTEST)
+        across, along = self.azimuth.deg2rad(), self.elevation.deg2rad()
+        right = torch.stack([-across.sin(), across.cos(), torch.zeros_like(across)], 1)
+        up = torch.stack([-along.sin() * across.cos(), -along.sin() * across.sin(), along.cos()], 1)
+        seen = torch.stack([(centre * right).sum(1), (centre * up).sum(1)], 1)
+        crop = (self.half[:, None].clamp_min(SHORTEST) / longest).log()
+        return torch.cat([crop, (self.middle - seen) / longest, sides / longest], 1)
 
 
 class PicturePose(nn.Module):
@@ -107,13 +133,14 @@ class PicturePose(nn.Module):
         """The likeliest pose of each, nearer to the front among alike ones; (N, 4, 64, 64) as for `forward`."""
         logits, numbers = self(cut_outs)
         shares, degrees = logits.softmax(1), azimuths().to(logits)
-        around = nn.functional.avg_pool1d(shares[:, None], 2 * NEAR + 1, 1, NEAR)[:, 0]
-        best = (around * torch.exp(-FRONT * degrees.abs() / 90)).argmax(1, keepdim=True)
-        own = shares * ((torch.arange(BINS, device=best.device) - best).abs() <= NEAR)
+        preferred = shares * torch.exp(-FRONT * degrees.abs() / 90)
+        answer = nn.functional.avg_pool1d(preferred[:, None], 2 * NEAR + 1, 1, NEAR).argmax(2)
+        bins = torch.arange(BINS, device=answer.device)
+        # The bins about the answer's own peak: with the front preferred, those just found end one too near to it.
+        peak = (preferred * ((bins - answer).abs() <= NEAR)).argmax(1, keepdim=True)
+        own = shares * ((bins - peak).abs() <= NEAR)
         azimuth = (own * degrees).sum(1) / own.sum(1)
-        values = numbers * torch.tensor(_SPREAD).to(numbers) + torch.tensor(_MIDDLE).to(numbers)
-        box = values[:, OF_CAMERA:].split(3, dim=1)
-        return Poses(azimuth, values[:, 0], values[:, 1:3], values[:, 3], values[:, 4].exp(), *box)
+        return Poses.of_numbers(azimuth, numbers)
 
     def read(self, picture: Tensor, distance: float) -> tuple[PictureCamera, Tensor]:
         """Of one picture the camera, to be bettered on an object, and the object's box.
@@ -126,10 +153,7 @@ class PicturePose(nn.Module):
         Returns:
             The camera, and the lowest and the highest corner of the box, world units, (2, 3).
         """
-        whole = premultiplied(picture)[None]
-        if whole.shape[-1] != SIZE:
-            whole = nn.functional.interpolate(whole, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
-        found = self.poses(whole)
+        found = self.poses(seen_small(picture)[None])
         right, up = (found.middle[0] / distance).tolist()
         size = float(found.half) / distance
         camera = PictureCamera(float(found.azimuth), float(found.elevation), distance, (right, up), size)
@@ -154,6 +178,14 @@ class PicturePose(nn.Module):
     def mini(cls) -> Self:
         """The embedded model."""
         return cls.from_folder(MINI_FOLDER)
+
+
+def seen_small(picture: Tensor) -> Tensor:
+    """A cut-out (4, S, S), straight colour, as the network takes it: premultiplied, (4, 64, 64)."""
+    whole = premultiplied(picture)[None]
+    if whole.shape[-1] != SIZE:
+        whole = nn.functional.interpolate(whole, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
+    return whole[0]
 
 
 def azimuths() -> Tensor:

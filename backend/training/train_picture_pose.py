@@ -27,6 +27,7 @@ SPREAD = 4.0  # degrees by which the true azimuth is spread over the bins, stand
 ROBUST = 0.3  # in the units of `Poses.numbers`: beyond it an error counts by its size, no longer by its square
 CAMERA = 1.5  # weight of the camera's numbers beside the azimuth's
 BOX, BOX_ROBUST = 3.0, 0.1  # the same of the box's, which are to be exact
+FRAMING, FRAMING_ROBUST, FRAMED = 3.0, 0.25, 0.02  # the same of how crop and box lie to one another, and its unit
 CHANNELS = torch.tensor([[*order, 3] for order in itertools.permutations(range(3))])
 
 
@@ -99,7 +100,11 @@ def pose_loss(logits: Tensor, numbers: Tensor, poses: Poses) -> Tensor:
     camera, box = numbers.split((OF_CAMERA, OF_BOX), dim=1)
     true_camera, true_box = poses.numbers().to(numbers).split((OF_CAMERA, OF_BOX), dim=1)
     loss = azimuth + CAMERA * F.smooth_l1_loss(camera, true_camera, beta=ROBUST)
-    return loss + BOX * F.smooth_l1_loss(box, true_box, beta=BOX_ROBUST)
+    loss = loss + BOX * F.smooth_l1_loss(box, true_box, beta=BOX_ROBUST)
+    # Under the true camera's axes: a wrong azimuth has a loss of its own.
+    read = replace(Poses.of_numbers(poses.azimuth, numbers), elevation=poses.elevation)
+    framing = F.smooth_l1_loss(read.framing() / FRAMED, poses.framing() / FRAMED, beta=FRAMING_ROBUST)
+    return loss + FRAMING * framing
 
 
 @torch.no_grad()
@@ -108,12 +113,15 @@ def errors(model: PicturePose, posed: PosedPictures) -> dict[str, float]:
 
     Returns:
         Degrees: median and mean of the azimuth's error, and the elevation's; shares: of pictures more than 10 degrees
-        off, and of the crop's half side; world units: the mean of the box's six sides.
+        off, and of the crop's half side; world units: the mean of the box's six sides; longest sides: the means of how
+        crop and box lie to one another, scale, middle and proportions.
     """
     device = next(model.parameters()).device
     parts = [model.poses(part.float().to(device) / 255) for part in posed.pictures.split(200)]
     names = ("azimuth", "elevation", "half", "low", "high")
     azimuth, elevation, half, low, high = (torch.cat([getattr(part, name) for part in parts]).cpu() for name in names)
+    read = torch.cat([part.framing() for part in parts]).cpu()
+    scale, middle, proportions = (read - posed.poses.framing()).abs().split((1, 2, 3), dim=1)
     off = (azimuth - posed.poses.azimuth).abs()[posed.sided]
     return {
         "azimuth_median": float(off.median()),
@@ -122,6 +130,9 @@ def errors(model: PicturePose, posed: PosedPictures) -> dict[str, float]:
         "elevation": float((elevation - posed.poses.elevation).abs().mean()),
         "half": float((half / posed.poses.half - 1).abs().mean()),
         "box": float(torch.cat([low - posed.poses.low, high - posed.poses.high]).abs().mean()),
+        "scale": float(scale.mean()),
+        "middle": float(middle.mean()),
+        "proportions": float(proportions.mean()),
     }
 
 
@@ -131,7 +142,7 @@ def train_picture_pose(paths: list[Path], folder: Path, settings: PicturePoseTra
     generator = torch.Generator().manual_seed(settings.seed)
     posed, unseen = PosedPictures(paths[:-1]), PosedPictures(paths[-1:])
     device = training_device()
-    model = PicturePose().to(device).train()
+    model = PicturePose().to(device, memory_format=torch.channels_last).train()  # a sixth faster on a CPU
     average = AveragedModel(model, 0.997)
     optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=0.05, fused=True)
     checkpoint = folder / "picture-pose-training.pt"
@@ -142,7 +153,7 @@ def train_picture_pose(paths: list[Path], folder: Path, settings: PicturePoseTra
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * cosine(clock.fraction, step, 100)
         pictures, poses = posed.varied(torch.randint(len(posed), (settings.batch,), generator=generator), generator)
-        loss = pose_loss(*model(pictures.to(device)), poses)
+        loss = pose_loss(*model(pictures.to(device, memory_format=torch.channels_last)), poses)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
@@ -152,7 +163,7 @@ def train_picture_pose(paths: list[Path], folder: Path, settings: PicturePoseTra
         if clock.spent - saved > 60 or clock.fraction >= 1:
             saved = clock.spent
             save_run(checkpoint, model, average, optimizer, step, saved)
-            found = {name: round(value, 3) for name, value in errors(average.model, unseen).items()}
+            found = {name: round(value, 4) for name, value in errors(average.model, unseen).items()}
             log.info("picture-pose: %d steps %.0f s, loss %.3f, unseen %s", step, saved, loss.item(), found)
     average.model.save(folder / "picture_pose", version)
     return average.model

@@ -26,7 +26,7 @@ ARROWS = {
     "preprocessing": BASICS | {"models"},
     "models": BASICS | {"priors", "protocol.connection_file"},
     "pipelines": TOOLS | BASICS | {"models", "memory", "preprocessing"},
-    "training": TOOLS | BASICS,
+    "training": TOOLS | BASICS | {"preprocessing"},
     "evaluation": TOOLS | BASICS | {"pipelines", "preprocessing", "training"},
     "workers": BASICS | {"pipelines", "preprocessing", "protocol", "assets", "memory", "threads", "checkpoints"},
     "service": BASICS | {"protocol", "pipelines.catalog", "memory"},

@@ -28,7 +28,7 @@ from dreamlift.evaluation.views import Views, views_of
 from dreamlift.pipelines.context import Asset
 from dreamlift.training.objects import ASYMMETRIC
 
-METRICS_VERSION = 1  # raise it when a definition changes: kept assets are then measured anew, not generated anew
+METRICS_VERSION = 2  # raise it when a definition changes: kept assets are then measured anew, not generated anew
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from fakes.tiny_view_models import as_file, cut_out
 from PIL import Image, ImageDraw, ImageFilter
 
 from dreamlift.pipelines.context import RequestError
+from dreamlift.preprocessing.placing import frame_of
 from dreamlift.preprocessing.subject import subject
 
 SIZE = (200, 150)
@@ -42,6 +43,26 @@ def test_the_square_has_the_subject_in_its_middle_at_the_trained_size():
     (top, left), (bottom, right) = inside.min(0), inside.max(0) + 1
     assert square.shape == (200, 200, 4) and (right - left, bottom - top) == (160, 80)
     assert (left + right, top + bottom) == (200, 200)
+
+
+@pytest.mark.parametrize("box", [(2, 3, 42, 23), (0, 7, 61, 80), (31, 11, 44, 78)])
+def test_in_its_frame_the_subject_lies_to_a_fraction_of_a_pixel(box):
+    found, size = subject(as_file(cut_out((100, 80), box))), 64
+    x, y, side = frame_of(found.rgba)
+    assert (x, y) == ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    framed = found.framed(size)[..., 3] / 255
+    assert framed.shape == (size, size)
+    pixel = side / size  # of the picture, one of the result
+    assert framed.sum(1).max() == pytest.approx((box[2] - box[0]) / pixel, rel=0.01)
+    assert framed.sum(0).max() == pytest.approx((box[3] - box[1]) / pixel, rel=0.01)
+    ticks = np.arange(size) + 0.5
+    assert (framed.sum(0) * ticks).sum() / framed.sum() == pytest.approx(size / 2, abs=0.02)
+    assert (framed.sum(1) * ticks).sum() / framed.sum() == pytest.approx(size / 2, abs=0.02)
+
+
+def test_nothing_has_no_frame():
+    with pytest.raises(ValueError, match="cannot frame"):
+        frame_of(np.zeros((4, 4, 4), np.uint8))
 
 
 def test_a_mask_wins_over_everything_else():

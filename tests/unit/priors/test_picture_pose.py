@@ -5,13 +5,15 @@ import dataclasses
 import pytest
 import torch
 
+from dreamlift.preprocessing.placing import frame_of, framed_rgba
 from dreamlift.priors.picture_pose import BINS, MINI_FOLDER, NUMBERS, PicturePose, Poses, azimuths
 from dreamlift.priors.published import CheckpointMismatch
 from dreamlift.rendering.cameras import orbit
-from dreamlift.training.image_prompts import recentred
+from dreamlift.training.boxes import box_of
 from dreamlift.training.posed_pictures import pose_of
 from dreamlift.training.prompts import parse_prompt
 from dreamlift.training.render import WorldLight, render
+from dreamlift.training.train_picture_pose import SPREAD
 
 OTHER_LIGHT = WorldLight((0.4, -0.5, 0.7), 0.7, 0.3, 0.1)
 
@@ -20,9 +22,10 @@ def picture_of(prompt, azimuth, elevation, size=128):
     cameras = orbit([azimuth], elevation, 3.5, 35.0)
     item = parse_prompt(prompt)
     seen = render(item, cameras, 2 * size, 1, OTHER_LIGHT)[0]
-    small = recentred(seen, size)
-    straight = torch.cat([small[:3] / small[3:].clamp_min(1e-4), small[3:]]).clamp(0, 1)
-    return straight, pose_of(item, cameras, seen[3])
+    rgba = (seen * 255).round().byte().permute(1, 2, 0).numpy()  # one ray a pixel, so straight is as premultiplied
+    frame = frame_of(rgba)
+    cut_out = torch.from_numpy(framed_rgba(rgba, size, frame).copy()).permute(2, 0, 1).float() / 255
+    return cut_out, pose_of(box_of(item), cameras, frame, 2 * size)
 
 
 def test_what_is_saved_is_read_again(tmp_path):
@@ -74,6 +77,32 @@ def test_the_size_of_the_picture_does_not_matter():
     assert large.azimuth == pytest.approx(small.azimuth, abs=3)
 
 
+def test_the_framing_is_that_of_the_object_at_any_size_and_place():
+    _, pose = picture_of("a green car", 30, 10)
+    numbers = {name: getattr(pose, name) for name in ("middle", "half", "low", "high")}
+    larger = dataclasses.replace(pose, **{name: 1.3 * value for name, value in numbers.items()})
+    assert torch.allclose(larger.framing(), pose.framing(), atol=1e-5)
+    up = torch.tensor([[0.0, 0.0, 0.1]])
+    seen = 0.1 * torch.cos(torch.deg2rad(pose.elevation))  # how far a lift is seen to go
+    lifted = dataclasses.replace(pose, low=pose.low + up, high=pose.high + up)
+    assert torch.allclose(lifted.framing()[:, 2], pose.framing()[:, 2] - seen / longest(pose), atol=1e-5)
+    closer = dataclasses.replace(pose, half=pose.half * 0.9)
+    assert torch.allclose(
+        (closer.framing() - pose.framing())[0], torch.tensor([0.9]).log() * torch.eye(6)[0], atol=1e-6
+    )
+
+
+def longest(pose):
+    return (pose.high - pose.low).max()
+
+
+def test_numbers_and_poses_are_the_same():
+    _, pose = picture_of("a green car", 30, 10)
+    again = Poses.of_numbers(pose.azimuth, pose.numbers())
+    for name, value in vars(pose).items():
+        assert torch.allclose(getattr(again, name), value, atol=1e-4), name
+
+
 class Told(PicturePose):
     """Tells what the test says."""
 
@@ -96,6 +125,12 @@ def test_one_of_two_likely_sides_is_told_and_not_their_mean():
     assert Told(logits).poses(torch.zeros(1, 4, 64, 64)).azimuth.item() == pytest.approx(17.5, abs=0.1)
     logits[0, 3] = 4.0  # something whose side is surely seen
     assert Told(logits).poses(torch.zeros(1, 4, 64, 64)).azimuth.item() == pytest.approx(-72.5, abs=0.1)
+
+
+@pytest.mark.parametrize("azimuth", [-55.0, -30.0, 12.0, 35.0, 40.0])
+def test_a_side_that_is_surely_seen_is_not_drawn_towards_the_front(azimuth):
+    learnt = -((azimuths() - azimuth) / SPREAD).square()[None] / 2  # as the trainer spreads it
+    assert Told(learnt).poses(torch.zeros(1, 4, 64, 64)).azimuth.item() == pytest.approx(azimuth, abs=0.2)
 
 
 def test_numbers_are_told_back():
