@@ -29,7 +29,7 @@ from dreamlift.rendering.cameras import Cameras, camera_rays
 from dreamlift.rendering.compositing import premultiplied, straight
 from dreamlift.rendering.picture_camera import ColouredMesh, PictureCamera, find_camera
 from dreamlift.rendering.rasterization import Raster, interpolate, rasterize
-from dreamlift.rendering.shading import WorldLight
+from dreamlift.rendering.shading import WorldLight, vertex_normals
 from dreamlift.representations.textured_mesh import TexturedMesh
 
 from .field_optimisation import Optimisation, render_views
@@ -40,6 +40,7 @@ from .picture_box import ObjectBox
 from .picture_crop import Crop
 from .picture_outline import fit_outline
 from .texture_refinement import COVERED, Wish
+from .thin_parts import far_sides, shown_by
 
 log = logging.getLogger(__name__)
 
@@ -176,14 +177,17 @@ class ReferenceView:
         raster = rasterize(mesh.vertices, mesh.faces, cameras, size)
         normals, facing = seen_normals(raster, mesh.vertices, mesh.faces, cameras)
         trust = trusted(near & (sight.coverage[0, 0] > COVERED), facing)
-        colour = picture[:3]
+        colour, own = picture[:3], torch.ones(())
         if light is not None:
             own = light.on(normals.permute(1, 2, 0))[..., 0]
             found = light_of(colour, sight.baked[0] / own, normals, trust, light)
             colour = (colour * own / found.clamp(*BRIGHTNESS)).clamp(0, 1)
         pictures = torch.where(near, colour, GREY)[None]
         behind = torch.full((3,), GREY)
-        return [Wish(sight, behind, pictures, trust[None], settings.texture_weight, is_soft=False)]
+        seen = Wish(sight, behind, pictures, trust[None], settings.texture_weight, is_soft=False)
+        points = interpolate(raster, mesh.faces, mesh.vertices)[0]
+        shown = shown_by(points, normals, colour / own, trust)
+        return [seen, *far_sides(mesh, shown, cameras, size, light, settings.texture_weight)]
 
     def _take_light_off(self, mesh: ColouredMesh, light: WorldLight) -> None:
         size = self.picture.shape[-1]
@@ -248,10 +252,7 @@ def seen_normals(raster: Raster, vertices: Tensor, faces: Tensor, cameras: Camer
         Unit normals (3, S, S), 0 where nothing is seen; and how squarely the surface faces the camera, the cosine in
         [0, 1], (S, S).
     """
-    corners = vertices[faces.long()]
-    areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    sums = torch.zeros_like(vertices).index_add_(0, faces.long().flatten(), areas.repeat_interleave(3, 0))
-    normals = torch.nn.functional.normalize(interpolate(raster, faces, sums)[0], dim=-1)
+    normals = torch.nn.functional.normalize(interpolate(raster, faces, vertex_normals(vertices, faces))[0], dim=-1)
     facing = -(normals * camera_rays(cameras, raster.mask.shape[-1])[1][0]).sum(-1)
     return normals.permute(2, 0, 1), facing.clamp_min(0) * raster.mask[0]
 

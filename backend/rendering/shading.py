@@ -61,6 +61,21 @@ class WorldLight:
         return (self.ambient + self.diffuse * lit - self.underside * below)[..., None]
 
 
+def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Normals of a mesh, means over the faces around each vertex by their area.
+
+    Args:
+        vertices: (V, 3).
+        faces: (F, 3) integer.
+
+    Returns:
+        Not of unit length, which interpolation would undo. (V, 3).
+    """
+    corners = vertices[faces.long()]
+    areas = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return torch.zeros_like(vertices).index_add_(0, faces.long().flatten(), areas.repeat_interleave(3, 0))
+
+
 def sample_light(
     cameras: Cameras,
     generator: torch.Generator,
