@@ -2,6 +2,7 @@
 
 import functools
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,10 +11,12 @@ from dreamlift.assets.surface import extract_surface
 from dreamlift.evaluation.janus import janus_signs
 from dreamlift.evaluation.measures import silhouette_iou, truth_views, volume_iou
 from dreamlift.evaluation.mini_prompts import HELD_OUT_PROMPTS, PROMPTS, groups_of, is_held_out
-from dreamlift.evaluation.models import key_of, model_of_asset, model_of_object, model_of_truth
+from dreamlift.evaluation.models import camera_on_truth, key_of, model_of_asset, model_of_object, model_of_truth
 from dreamlift.evaluation.scores import score_asset
 from dreamlift.evaluation.views import views_of
 from dreamlift.pipelines.context import Provenance
+from dreamlift.rendering.cameras import orbit
+from dreamlift.training.boxes import box_of
 from dreamlift.training.objects import ASYMMETRIC, CLASSES, ProceduralObject
 from dreamlift.training.prompts import parse_prompt
 
@@ -130,3 +133,18 @@ def test_the_benchmarks_prompts_are_those_the_issue_asks_for():
     assert len(asymmetric) >= 8
     assert {parse_prompt(prompt).kind for prompt in asymmetric} == set(ASYMMETRIC)
     assert {parse_prompt(prompt).kind for prompt in PROMPTS} == set(CLASSES)
+
+
+def test_a_true_object_keeps_the_tips_that_a_grid_cuts_off():
+    """A house's eaves are sharp: its longest side is the ridge's, though no sample of the grid lies in its ends."""
+    house = ProceduralObject("house", "red")
+    model = model_of_object(house)
+    low, high = box_of(house)
+    sides = (high - low) / (high - low).max()
+    found = torch.from_numpy(np.ptp(model.vertices, axis=0))
+    assert (found <= 1.0001).all() and (found > sides - 0.015).all() and found.max() < 0.9999
+    camera = orbit([20.0], 10.0, 3.0, 30.0)
+    on_truth = camera_on_truth(camera, house)
+    scale = float((high - low).max())
+    middle = torch.tensor([float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2, float(low[2])])
+    assert torch.allclose(on_truth.c2w[0, :3, 3] * scale + middle, camera.c2w[0, :3, 3], atol=0.01)
