@@ -59,19 +59,35 @@ class ImageTextModel(nn.Module):
         """Prompts to unit vectors (B, 96). Differentiable."""
         return F.normalize(self.text(self.tokenizer(prompts).to(self.device)).text_embeds, dim=-1)
 
+    def named(self, prompt: str) -> tuple[set[str], set[str]]:
+        """The colours and the classes among a prompt's words, as far as captions name them."""
+        words = set(WordTokenizer.split(prompt))
+        plain = [text.split() for text in self.captions]  # "a red house"
+        return words & {text[-2] for text in plain}, words & {text[-1] for text in plain}
+
     @torch.no_grad()
-    def caption(self, images: Tensor, candidates: int = 3) -> list[str]:
+    def caption(self, images: Tensor, candidates: int = 3, told: str = "") -> list[str]:
         """The nearest caption of each picture (B, 3, H, W) in [0, 1]: first the plain ones, then what refines the best
         `candidates` of them.
+
+        Args:
+            images: The pictures.
+            candidates: How many plain captions are refined.
+            told: What is known of the pictures in words: captions name one of its colours and one of its classes.
 
         Raises:
             RuntimeError: This model has no captions.
         """
         if not self.captions:
             raise RuntimeError(f"{self.name} {self.version} was saved without captions; use the embedded one.")
-        plain, found = list(self.captions), []
+        colours, kinds = self.named(told)
+        parts = [(text, text.split()) for text in self.captions]
+        plain = [
+            text for text, words in parts if (not colours or words[-2] in colours) and (not kinds or words[-1] in kinds)
+        ]
+        plain, found = plain or list(self.captions), []
         seen = self.embed_images(images)
-        nearest = (seen @ self.embed_texts(plain).T).topk(candidates).indices.tolist()
+        nearest = (seen @ self.embed_texts(plain).T).topk(min(candidates, len(plain))).indices.tolist()
         for picture, places in zip(seen, nearest, strict=True):
             chosen = [text for place in places for text in (plain[place], *self.captions[plain[place]])]
             found.append(chosen[int((self.embed_texts(chosen) @ picture).argmax())])

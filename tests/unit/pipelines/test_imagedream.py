@@ -17,6 +17,7 @@ from dreamlift.pipelines.context import Request, RequestError, Stop, Stopped
 from dreamlift.pipelines.field_optimisation import Moment
 from dreamlift.pipelines.field_settings import AssetSettings
 from dreamlift.pipelines.imagedream import ImagePrompt, behind_picture
+from dreamlift.pipelines.imagedream_prior import caption_of
 from dreamlift.pipelines.imagedream_settings import FULL, MINI, PictureSettings
 from dreamlift.priors.imagedream import ImageContext, ImageDreamPrior
 from dreamlift.priors.random_weights import randomise
@@ -204,7 +205,7 @@ def test_a_caption_may_be_missing_and_words_that_are_not_known_stop_nothing():
     context = Recording(Stop.CANCEL, 0)
     for request, told in (
         (replace(REQUEST, prompt=""), ["read_caption"]),
-        (replace(REQUEST, prompt="a dragon"), ["unknown_words"]),
+        (replace(REQUEST, prompt="a dragon"), ["unknown_words", "read_caption"]),
         (replace(REQUEST, prompt=" ", preset="full"), ["no_caption"]),
         (replace(REQUEST, negative_prompt="a chair"), ["negative_prompt_unused"]),
     ):
@@ -212,6 +213,19 @@ def test_a_caption_may_be_missing_and_words_that_are_not_known_stop_nothing():
         with pytest.raises(Stopped):
             run(context, request)
         assert context.warnings == told
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kept"),
+    [("a red mug", True), ("a mug", False), ("red", True), ("a red cup", True), ("", False)],
+)
+def test_words_without_a_colour_are_completed_from_the_picture(prompt, kept):
+    """The mini model never met a thing without its colour, and makes another thing of it."""
+    context, knowing = Recording(), SimpleNamespace(unknown_words=lambda words: [], tokenizer=SimpleNamespace(words=()))
+    red = torch.tensor([0.8, 0.1, 0.1, 1.0]).view(4, 1, 1).expand(4, 64, 64)
+    caption = caption_of(knowing, replace(REQUEST, prompt=prompt), red, context)
+    assert (caption == prompt) == kept and context.warnings == ([] if kept else ["read_caption"])
+    assert prompt != "a mug" or ("mug" in caption.split() and len(caption.split()) > 2)
 
 
 def test_a_mask_says_what_the_subject_is():

@@ -61,3 +61,13 @@ def test_captions_of_the_embedded_model_say_the_colour_and_are_made_of_its_words
 def test_a_model_saved_without_captions_says_so():
     with pytest.raises(RuntimeError, match="without captions"):
         ImageTextModel(["a"]).caption(torch.rand(1, 3, 64, 64))
+
+
+def test_what_is_told_narrows_the_captions():
+    model = ImageTextModel.mini()
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert model.named("A Mug, or a red thing") == ({"red"}, {"mug"}) and model.named("dragon") == (set(), set())
+    assert "mug" in model.caption(picture, told="a mug")[0].split()
+    both = model.caption(picture, told="red chair")[0].split()
+    assert both[1] == "red" and "chair" in both
+    assert model.caption(picture, told="dragon") == model.caption(picture)
