@@ -1,8 +1,8 @@
 """Pictures whose cameras are known: what the picture's pose is learnt from.
 
-The same kind of pictures as the image prompts, recentred as every picture that comes in is, each with the pose that the
-recentring left. They are drawn from seeds of their own, so image prompts need not be kept with their cameras. Knows
-rendering and files; knows no models.
+The same kind of pictures as the image prompts, framed as Match Picture frames a picture that comes in, each with the
+pose that is left in its frame. They are drawn from seeds of their own, so image prompts need not be kept with their
+cameras. Knows rendering, framing and files; knows no models.
 """
 
 from __future__ import annotations
