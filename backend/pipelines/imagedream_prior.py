@@ -111,7 +111,7 @@ def caption_of(prior: ImageDreamPrior, request: Request, square: Tensor, context
     """
     prompt = request.prompt.strip()
     unknown = prior.unknown_words(prompt)
-    if unknown and prior.tokenizer.words:  # random weights without a vocabulary take any word
+    if unknown:
         words = ", ".join(repr(word) for word in unknown)
         context.warn("unknown_words", f"The mini model does not know {words}.", "It goes by the picture.")
     if request.preset != "mini":
@@ -121,7 +121,7 @@ def caption_of(prior: ImageDreamPrior, request: Request, square: Tensor, context
         return prompt
     reader = ImageTextModel.mini()
     colours, kinds = reader.named(prompt)
-    if prompt and (colours if kinds else not (unknown and prior.tokenizer.words)):
+    if prompt and (colours if kinds else not unknown):
         return prompt
     # The mini model never met a thing without its colour: told "a mug" of an orange one, it forgets the handle.
     caption = reader.caption(laid_on(square, torch.full((3,), 0.5)), told=prompt)[0]

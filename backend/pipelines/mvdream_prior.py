@@ -118,7 +118,7 @@ def check_words(prior: MVDreamPrior, prompt: str, context: Context) -> None:
     if not prompt.strip():
         raise RequestError("empty_prompt", "The prompt is empty.", "Say what to make, such as 'a red mushroom'.")
     unknown = prior.unknown_words(prompt)
-    if not unknown or not prior.tokenizer.words:  # random weights without a vocabulary take any word
+    if not unknown:
         return
     words = [word for word in "".join(c if c.isalnum() else " " for c in prompt.lower()).split()]
     known = [word for word in words if word not in unknown and word not in _EMPTY_WORDS]

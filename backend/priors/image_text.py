@@ -80,12 +80,9 @@ class ImageTextModel(nn.Module):
         """
         if not self.captions:
             raise RuntimeError(f"{self.name} {self.version} was saved without captions; use the embedded one.")
-        colours, kinds = self.named(told)
-        parts = [(text, text.split()) for text in self.captions]
-        plain = [
-            text for text, words in parts if (not colours or words[-2] in colours) and (not kinds or words[-1] in kinds)
-        ]
-        plain, found = plain or list(self.captions), []
+        plain, found = list(self.captions), []
+        for place, names in zip((-2, -1), self.named(told), strict=True):
+            plain = [text for text in plain if text.split()[place] in names] or plain
         seen = self.embed_images(images)
         nearest = (seen @ self.embed_texts(plain).T).topk(min(candidates, len(plain))).indices.tolist()
         for picture, places in zip(seen, nearest, strict=True):

@@ -122,8 +122,10 @@ class MVDreamPrior(LatentPrior):
         self.finish_init()
 
     def unknown_words(self, prompt: str) -> list[str]:
-        """Words that the text encoder cannot know; empty for the published models, whose vocabulary is open."""
-        return self.tokenizer.unknown(prompt) if isinstance(self.tokenizer, WordTokenizer) else []
+        """Words that the text encoder cannot know; empty for the published models, whose vocabulary is open, and for
+        random weights without a vocabulary, which take any word."""
+        closed = isinstance(self.tokenizer, WordTokenizer) and bool(self.tokenizer.words)
+        return self.tokenizer.unknown(prompt) if closed else []
 
     def encode(self, prompts: Sequence[str]) -> TextContext:
         """What the denoiser is told by some prompts, one row each."""
