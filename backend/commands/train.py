@@ -12,7 +12,7 @@ from dreamlift.commands.outcomes import CommandError, Exit
 
 MODELS = ("mini-mvdream", "mini-imagedream")
 CONTROLLERS = ("pixel", "local", "global")
-POSED = 50  # files of 1000 pictures with their cameras; the last one only measures
+POSED = 50  # files of 1000 pictures with their cameras and captions; the last one only measures
 MINUTES = {"mini-mvdream": 90.0, "mini-imagedream": 45.0}
 
 
@@ -38,6 +38,12 @@ def add(commands, common: argparse.ArgumentParser) -> None:
         type=float,
         default=25.0,
         help="mini-imagedream: of what reads a picture's camera and box (default: 25)",
+    )
+    parser.add_argument(
+        "--words-minutes",
+        type=float,
+        default=20.0,
+        help="mini-imagedream: of what reads a picture's caption (default: 20)",
     )
     parser.add_argument(
         "--controllers",
@@ -99,16 +105,19 @@ def _train_imagedream(args: argparse.Namespace, shards: list[Path]) -> None:
     from dreamlift.training.train_image_text import ImageTextTraining, train_image_text
     from dreamlift.training.train_imagedream import ImageDreamTraining, train_imagedream
     from dreamlift.training.train_picture_pose import PicturePoseTraining, train_picture_pose
+    from dreamlift.training.train_picture_words import PictureWordsTraining, train_picture_words
 
     print("rendering an image prompt for every object", flush=True)
     ensure_prompts(shards, args.processes)
     print("training the image-text model", flush=True)
     train_image_text(shards, args.folder, ImageTextTraining(seconds=args.encoder_minutes * 60), args.name)
     print(f"{args.folder / 'image_text'}: copy it to backend/mini/image_text", flush=True)
-    print("drawing pictures whose cameras are known, and training what reads them", flush=True)
+    print("drawing pictures whose cameras and captions are known, and training what reads them", flush=True)
     posed = ensure_posed(args.folder / "posed", POSED, processes=args.processes)
     train_picture_pose(posed, args.folder, PicturePoseTraining(seconds=args.pose_minutes * 60), args.name)
     print(f"{args.folder / 'picture_pose'}: copy it to backend/mini/picture_pose", flush=True)
+    train_picture_words(posed, args.folder, PictureWordsTraining(seconds=args.words_minutes * 60), args.name)
+    print(f"{args.folder / 'picture_words'}: copy it to backend/mini/picture_words", flush=True)
     for controller in args.controllers:
         print(f"training the {controller} controller", flush=True)
         minutes = args.minutes if controller == "pixel" else args.adapter_minutes

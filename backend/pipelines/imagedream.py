@@ -92,7 +92,7 @@ def run(
     subject = cut_out(request, context)
     prior = prior or load_prior(request, context, settings.controller)
     square = on_square(subject, prior.image_size, settings.picture.fill).to(context.device)
-    caption = caption_of(prior, request, square, context)
+    caption = caption_of(prior, request, subject, context)
     check_negative_prompt(request, settings, context)
     try:
         with encoding(prior, context.plan, stays=("image_encoder",)):
@@ -216,7 +216,7 @@ def sample_views(request: Request, context: Context, prior: ImageDreamPrior | No
     settings = settings_for(request)
     prior = prior or load_prior(request, context, settings.controller)
     square = on_square(subject, prior.image_size, settings.picture.fill)
-    caption = caption_of(prior, request, square, context)
+    caption = caption_of(prior, request, subject, context)
     picture = laid_on(square, torch.full((3,), GREY))
     negative = "" if request.preset == "mini" else NEGATIVE_PROMPT
     prompts = (caption, request.negative_prompt or negative)

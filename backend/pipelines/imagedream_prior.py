@@ -18,8 +18,9 @@ from dreamlift.memory.apply import place
 from dreamlift.memory.plan import Plan
 from dreamlift.preprocessing.subject import Subject, subject
 from dreamlift.priors.configs import IMAGEDREAM_LOCAL, IMAGEDREAM_PIXEL
-from dreamlift.priors.image_text import ImageTextModel
 from dreamlift.priors.imagedream import CONTROLLERS, MINI_FOLDER, ImageDreamPrior
+from dreamlift.priors.picture_pose import FILL, SIZE
+from dreamlift.priors.picture_words import PictureWords
 from dreamlift.priors.published import CheckpointMismatch
 from dreamlift.priors.random_weights import randomise
 from dreamlift.priors.weight_errors import WeightsError
@@ -93,17 +94,17 @@ def cut_out(request: Request, context: Context) -> Subject:
     return found
 
 
-def caption_of(prior: ImageDreamPrior, request: Request, square: Tensor, context: Context) -> str:
+def caption_of(prior: ImageDreamPrior, request: Request, found: Subject, context: Context) -> str:
     """The words beside the picture; warns of those that will not help. None of them stops a job.
 
-    The authors tell users without a caption to ask a captioning model. The mini model has one of its own: the
-    image-text model reads a caption of its few words, and the artist is told which. It completes words that leave out
-    the colour, too.
+    The authors tell users without a caption to ask a captioning model. The mini model has one of its own: a network
+    reads the picture in its few words, and the artist is told what it read. It completes words that leave out colour
+    or class, too.
 
     Args:
         prior: Its text encoder knows some words.
         request: Its prompt is the caption; it may be empty.
-        square: The picture, (4, S, S), see `on_square`.
+        found: What the picture shows.
         context: Is warned.
 
     Returns:
@@ -119,12 +120,11 @@ def caption_of(prior: ImageDreamPrior, request: Request, square: Tensor, context
             what = "The picture comes without words; the published model was made to have both."
             context.warn("no_caption", what, "Say in a few words what it shows, such as 'a red chair'.")
         return prompt
-    reader = ImageTextModel.mini()
-    colours, kinds = reader.named(prompt)
-    if prompt and (colours if kinds else not unknown):
+    reader = PictureWords.mini()
+    if all(reader.named(prompt)):
         return prompt
     # The mini model never met a thing without its colour: told "a mug" of an orange one, it forgets the handle.
-    caption = reader.caption(laid_on(square, torch.full((3,), 0.5)), told=prompt)[0]
+    caption = reader.caption(in_frame(found, 2 * SIZE, FILL), prompt)
     lack = f"{prompt!r} tells the mini model too little" if prompt else "The picture comes without words"
     what = f"{lack}; {caption!r} was read from the picture."
     context.warn("read_caption", what, "Type colour and kind where that is wrong: the mini model goes by words too.")

@@ -7,7 +7,7 @@ diffusion.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -30,15 +30,13 @@ class ImageTextModel(nn.Module):
     Args:
         words: The vocabulary of the text tower.
         version: Of the weights, for reports.
-        captions: What `caption` may say, by plain captions such as "a red house": their refinements, such as "a red
-            house with a blue roof".
     """
 
     name = "mini-image-text"
 
-    def __init__(self, words: Sequence[str], version: str = "", captions: Mapping[str, Sequence[str]] | None = None):
+    def __init__(self, words: Sequence[str], version: str = ""):
         super().__init__()
-        self.version, self.captions = version, dict(captions or {})
+        self.version = version
         self.tokenizer = WordTokenizer(words, MINI.text["max_position_embeddings"])
         sizes = {**MINI.text, "vocab_size": len(self.tokenizer)}
         self.text = CLIPTextModelWithProjection(CLIPTextConfig(**sizes))
@@ -59,41 +57,10 @@ class ImageTextModel(nn.Module):
         """Prompts to unit vectors (B, 96). Differentiable."""
         return F.normalize(self.text(self.tokenizer(prompts).to(self.device)).text_embeds, dim=-1)
 
-    def named(self, prompt: str) -> tuple[set[str], set[str]]:
-        """The colours and the classes among a prompt's words, as far as captions name them."""
-        words = set(WordTokenizer.split(prompt))
-        plain = [text.split() for text in self.captions]  # "a red house"
-        return words & {text[-2] for text in plain}, words & {text[-1] for text in plain}
-
-    @torch.no_grad()
-    def caption(self, images: Tensor, candidates: int = 3, told: str = "") -> list[str]:
-        """The nearest caption of each picture (B, 3, H, W) in [0, 1]: first the plain ones, then what refines the best
-        `candidates` of them.
-
-        Args:
-            images: The pictures.
-            candidates: How many plain captions are refined.
-            told: What is known of the pictures in words: captions name one of its colours and one of its classes.
-
-        Raises:
-            RuntimeError: This model has no captions.
-        """
-        if not self.captions:
-            raise RuntimeError(f"{self.name} {self.version} was saved without captions; use the embedded one.")
-        plain, found = list(self.captions), []
-        for place, names in zip((-2, -1), self.named(told), strict=True):
-            plain = [text for text in plain if text.split()[place] in names] or plain
-        seen = self.embed_images(images)
-        nearest = (seen @ self.embed_texts(plain).T).topk(min(candidates, len(plain))).indices.tolist()
-        for picture, places in zip(seen, nearest, strict=True):
-            chosen = [text for place in places for text in (plain[place], *self.captions[plain[place]])]
-            found.append(chosen[int((self.embed_texts(chosen) @ picture).argmax())])
-        return found
-
     def save(self, folder: Path, version: str) -> None:
         """Write the weights in half precision with their words, version and hashes."""
         tensors = {key: value.half().contiguous() for key, value in self.state_dict().items()}
-        about = {"name": self.name, "version": version, "words": list(self.tokenizer.words), "captions": self.captions}
+        about = {"name": self.name, "version": version, "words": list(self.tokenizer.words)}
         write_folder(folder, tensors, about)
 
     @classmethod
@@ -104,7 +71,7 @@ class ImageTextModel(nn.Module):
             FileNotFoundError: The folder holds no weights.
             CheckpointMismatch: Keys are missing, left over or misshaped; says which.
         """
-        return read_model(folder, lambda about: cls(about["words"], about["version"], about["captions"]))
+        return read_model(folder, lambda about: cls(about["words"], about["version"]))
 
     @classmethod
     def mini(cls) -> Self:

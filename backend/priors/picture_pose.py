@@ -109,7 +109,7 @@ class PicturePose(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(4, 24, 4, 2, 1),
             nn.SiLU(),
-            *(_halved(before, after) for before, after in ((24, 48), (48, 96), (96, 128))),
+            *(halved(before, after) for before, after in ((24, 48), (48, 96), (96, 128))),
             nn.Flatten(),
             nn.Linear(128 * (SIZE // 16) ** 2, 256),
             nn.SiLU(),
@@ -188,15 +188,15 @@ def seen_small(picture: Tensor) -> Tensor:
     return whole[0]
 
 
-def azimuths() -> Tensor:
-    """Middles of the azimuth's bins, degrees. (BINS,)."""
-    width = 180 / BINS
-    return torch.linspace(-90 + width / 2, 90 - width / 2, BINS)
-
-
-def _halved(before: int, after: int) -> nn.Sequential:
-    """Half the pixels a side, more channels."""
+def halved(before: int, after: int) -> nn.Sequential:
+    """Layers that halve the pixels a side, from `before` to `after` channels; a multiple of 8."""
     layers: list[nn.Module] = []
     for channels, stride in ((before, 2), (after, 1)):
         layers += [nn.Conv2d(channels, after, 3, stride, 1, bias=False), nn.GroupNorm(8, after), nn.SiLU()]
     return nn.Sequential(*layers)
+
+
+def azimuths() -> Tensor:
+    """Middles of the azimuth's bins, degrees. (BINS,)."""
+    width = 180 / BINS
+    return torch.linspace(-90 + width / 2, 90 - width / 2, BINS)

@@ -285,15 +285,22 @@ class ProceduralObject:
             result[painted & self._pattern_mask(p)] = torch.tensor(self.rgb("pattern"))
         return result
 
+    @property
+    def part_colour(self) -> str:
+        """The colour of the part that prompts name: `second` where no pattern has that, the class's own, or `first`."""
+        if self.second and not self.pattern:
+            return self.second
+        usual = CLASSES[self.kind].second if self.kind in CLASSES else None
+        if usual != self.first:
+            return usual or self.first
+        return "black" if self.first != "black" else "white"  # a brown tree keeps a trunk that one can see
+
     def rgb(self, paint: Paint) -> tuple[float, float, float]:
         """The colour that a paint stands for on this object."""
-        kind = CLASSES.get(self.kind)
-        if paint == "pattern" or (paint == "second" and self.second and not self.pattern):
+        if paint == "pattern":
             name = self.second
         elif paint == "second":
-            name = (kind.second if kind and kind.second else None) or self.first
-            if kind and kind.second == self.first:  # a brown tree keeps a trunk that one can see
-                name = "black" if self.first != "black" else "white"
+            name = self.part_colour
         elif paint == "contrast":
             name = "brown" if "brown" not in (self.first, self.second) else "black"
         elif paint == "tyre":

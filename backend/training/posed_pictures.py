@@ -1,4 +1,4 @@
-"""Pictures whose cameras are known: what the picture's pose is learnt from.
+"""Pictures whose cameras and captions are known: what the picture's pose and its words are learnt from.
 
 The same kind of pictures as the image prompts, framed as Match Picture frames a picture that comes in, each with the
 pose that is left in its frame. They are drawn from seeds of their own, so image prompts need not be kept with their
@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import random
-from dataclasses import astuple, fields
+from collections.abc import Sequence
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..rendering.cameras import Cameras
 from .boxes import box_of
 from .image_prompts import random_camera, random_light
 from .objects import ASYMMETRIC, ProceduralObject, random_object
+from .prompts import describe
 from .render import render
 from .runner import run_each, whole_file
 
@@ -67,13 +69,26 @@ def pose_of(box: tuple[Tensor, Tensor], cameras: Cameras, frame: tuple[float, fl
     return Poses(*numbers, *(corner[None] for corner in box))
 
 
+def described(item: ProceduralObject) -> tuple[str, tuple[tuple[float, float, float], ...]]:
+    """What is seen of an object, in words, and the two colours that they name, the only one twice.
+
+    A colour that the class's part has of itself is named, too: which part colours go without saying is for who reads
+    hues.
+    """
+    if not item.second and item.part_colour != item.first:
+        item = replace(item, second=item.part_colour)
+    second = ("pattern" if item.pattern else "second") if item.second else "first"
+    return describe(item), (item.rgb("first"), item.rgb(second))
+
+
 def ensure_posed(folder: Path, shards: int, count: int = 1000, processes: int = 2) -> list[Path]:
     """Files of `count` pictures with their poses, drawn where they are missing.
 
     Returns:
         `shards` files, each with `pictures` (N, 4, 64, 64) uint8, premultiplied; `azimuth`, `elevation`, `half`,
         `distance` (N,), `middle` (N, 2), `low` and `high` (N, 3) float32; `sided` (N,) bool: the object's four sides
-        differ clearly; `mirrored` (N,) bool: its left is as its right.
+        differ clearly; `mirrored` (N,) bool: its left is as its right; `captions` (N,) text; `colours` (N, 2, 3)
+        float32, the captions' colours without light, sRGB in [0, 1], the only one twice.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"posed-{number:03d}.npz" for number in range(shards)]
@@ -82,11 +97,18 @@ def ensure_posed(folder: Path, shards: int, count: int = 1000, processes: int = 
     return paths
 
 
+def arrays(paths: Sequence[Path], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Some arrays of the files of `ensure_posed`, joined, by name."""
+    files = [np.load(path, allow_pickle=False) for path in paths]
+    return {name: np.concatenate([file[name] for file in files]) for name in names}
+
+
 def _draw(path: Path, number: int, count: int) -> None:
     torch.set_num_threads(1)
     rng, frames = random.Random(f"picture cameras {number}"), random.Random(f"picture frames {number}")
     pictures = np.empty((count, 4, SIZE, SIZE), np.uint8)
     poses, sided, mirrored = [], np.zeros(count, bool), np.zeros(count, bool)
+    captions, colours = [], np.zeros((count, 2, 3), np.float32)
     for i in range(count):
         if i % SIDES == 0:
             item = random_object(rng)
@@ -99,9 +121,12 @@ def _draw(path: Path, number: int, count: int) -> None:
         pictures[i] = (seen_small(cut_out) * 255).round().byte().numpy()
         poses.append(pose_of(box, cameras, frame, TRACED))
         sided[i], mirrored[i] = item.kind in ASYMMETRIC, alike
+        caption, colours[i] = described(item)
+        captions.append(caption)
     columns = zip(*(astuple(pose) for pose in poses), strict=True)
     names = (field.name for field in fields(Poses))
-    arrays = {name: torch.cat(column).float().numpy() for name, column in zip(names, columns, strict=True)}
+    posed = {name: torch.cat(column).float().numpy() for name, column in zip(names, columns, strict=True)}
     with whole_file(path) as file:
-        np.savez_compressed(file, pictures=pictures, sided=sided, mirrored=mirrored, **arrays)
+        told = {"sided": sided, "mirrored": mirrored, "captions": np.array(captions), "colours": colours}
+        np.savez_compressed(file, pictures=pictures, **told, **posed)
     log.info("drew %s", path.name)

@@ -5,8 +5,10 @@ Knows the small language that the mini models are trained on; knows no shapes.
 
 from __future__ import annotations
 
+import itertools
 import random
 
+from ..priors.picture_words import BLANK
 from .objects import CLASSES, COLOURS, PATTERNS, STACK_BOTTOM, STACK_TOP, ProceduralObject
 
 SYNONYMS = {
@@ -16,6 +18,9 @@ SYNONYMS = {
 }  # fmt: skip
 _PATTERN_WORDS = {"striped": "striped", "stripes": "striped", "dotted": "dotted", "dots": "dotted", "spotted": "dotted"}
 _PATTERN_WORDS |= {"checkered": "checkered", "checks": "checkered", "spots": "dotted"}
+SAID = SYNONYMS | {"stripes": "striped", "dotted": "dots", "spotted": "dots", "spots": "dots", "checks": "checkered"}
+"""Words of `templates` by others that mean the same."""
+
 _FILLERS = ("a", "an", "the", "with", "on", "of", "and", "3d", "model", "asset", "in", "small", "big", "simple", "top")
 _PARTS = tuple(sorted({kind.part for kind in CLASSES.values() if kind.part}))
 
@@ -86,14 +91,25 @@ def parse_prompt(prompt: str) -> ProceduralObject:
     return ProceduralObject(kinds[0], colours[0], second, pattern if second else None)
 
 
-def plain_captions() -> dict[str, list[str]]:
-    """Short captions, class and colour, and how each of them may be refined: by parts and patterns."""
-    captions = {}
-    for kind in CLASSES:
-        for first in COLOURS:
-            others = [name for name in COLOURS if name != first]
-            finer = [ProceduralObject(kind, first, second) for second in others if CLASSES[kind].part]
-            if CLASSES[kind].patterned:
-                finer += [ProceduralObject(kind, first, second, name) for name in PATTERNS for second in others]
-            captions[describe(ProceduralObject(kind, first))] = [describe(item) for item in finer]
-    return captions
+def template_of(prompt: str) -> str:
+    """A prompt without its colours: "a _ mug with a _ handle"."""
+    return " ".join(BLANK if word in COLOURS else word for word in prompt.split()).replace(f"an {BLANK}", f"a {BLANK}")
+
+
+def templates() -> list[str]:
+    """All that `describe` may say but for the colours, each once: classes, their parts and patterns, stacks."""
+    first, second = list(COLOURS)[:2]
+    items = [ProceduralObject(kind, first) for kind in CLASSES]
+    items += [ProceduralObject(kind, first, second) for kind, about in CLASSES.items() if about.part]
+    patterned = [kind for kind, about in CLASSES.items() if about.patterned]
+    items += [ProceduralObject(kind, first, second, pattern) for kind in patterned for pattern in PATTERNS]
+    pairs = itertools.product(STACK_TOP, STACK_BOTTOM)
+    items += [ProceduralObject("stack", first, second, None, pair) for pair in pairs]
+    return sorted({template_of(describe(item)) for item in items})
+
+
+def usual_colours() -> dict[str, str]:
+    """Templates whose second blank goes without saying where it is this colour: the trunk of a tree is brown."""
+    first, second = list(COLOURS)[:2]
+    parts = {kind: about.second for kind, about in CLASSES.items() if about.part and about.second}
+    return {template_of(describe(ProceduralObject(kind, first, second))): name for kind, name in parts.items()}

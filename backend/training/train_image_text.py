@@ -18,7 +18,7 @@ from torch import Tensor
 from ..priors.image_text import ImageTextModel
 from .dataset import VIEWS, ViewSets, load_shards
 from .image_prompts import prompt_path
-from .prompts import VOCABULARY, describe, parse_prompt, plain_captions
+from .prompts import VOCABULARY, describe, parse_prompt
 from .render import over
 from .runner import AveragedModel, Clock, cosine, load_run, save_run, training_device
 
@@ -114,7 +114,7 @@ def train_image_text(shards: list[Path], folder: Path, settings: ImageTextTraini
         for part in (shards[:-1], shards[-1:])
     ]
     pairs, unseen = (Pairs(sets, own, generator) for sets, own in zip(kept, pictures, strict=True))
-    model = ImageTextModel(VOCABULARY, captions=plain_captions()).to(training_device()).train()
+    model = ImageTextModel(VOCABULARY).to(training_device()).train()
     average = AveragedModel(model, 0.995)
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.learning_rate, (0.9, 0.98), weight_decay=0.05, fused=True

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import itertools
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..priors.picture_pose import OF_BOX, OF_CAMERA, PicturePose, Poses, azimuths
+from .posed_pictures import arrays
 from .runner import AveragedModel, Clock, cosine, load_run, save_run, training_device
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ CAMERA = 1.5  # weight of the camera's numbers beside the azimuth's
 BOX, BOX_ROBUST = 3.0, 0.1  # the same of the box's, which are to be exact
 FRAMING, FRAMING_ROBUST, FRAMED = 3.0, 0.25, 0.02  # the same of how crop and box lie to one another, and its unit
 CHANNELS = torch.tensor([[*order, 3] for order in itertools.permutations(range(3))])
+PLAIN = ("pictures", "sided", "mirrored")  # of a file, beside the pose
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ class PosedPictures:
     """
 
     def __init__(self, paths: list[Path]):
-        files = [dict(np.load(path, allow_pickle=False)) for path in paths]
-        whole = {name: torch.from_numpy(np.concatenate([file[name] for file in files])) for name in files[0]}
-        self.pictures, self.sided, self.mirrored = (whole.pop(name) for name in ("pictures", "sided", "mirrored"))
+        posed = [field.name for field in fields(Poses)]
+        whole = {name: torch.from_numpy(values) for name, values in arrays(paths, [*PLAIN, *posed]).items()}
+        self.pictures, self.sided, self.mirrored = (whole.pop(name) for name in PLAIN)
         self.poses = Poses(**whole)
 
     def __len__(self) -> int:

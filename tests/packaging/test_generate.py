@@ -27,7 +27,8 @@ def events(text):
 
 def test_the_embedded_weights_are_whole():
     models = {finding.name: finding.level for finding in doctor.check_weights()}
-    names = ("image_text", "imagedream-global", "imagedream-local", "imagedream-pixel", "mvdream", "picture_pose")
+    names = ("image_text", "imagedream-global", "imagedream-local", "imagedream-pixel", "mvdream")
+    names += ("picture_pose", "picture_words")
     assert models == {f"weights {name}": "ok" for name in names}
     weights = doctor.MINI_FOLDER.rglob("*.safetensors")
     assert sum(path.stat().st_size for path in weights) < 40e6  # they are cloned with the repository

@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from dreamlift.training.objects import random_object
-from dreamlift.training.prompts import describe, parse_prompt, unknown_words
+from dreamlift.priors.picture_words import filled
+from dreamlift.training.objects import COLOURS, random_object
+from dreamlift.training.prompts import SAID, describe, parse_prompt, template_of, templates, unknown_words
 
 
 def test_every_plain_prompt_names_its_object_again():
@@ -47,3 +48,14 @@ def test_unknown_words_are_listed_once_in_order():
 def test_a_prompt_without_class_or_colour_says_what_is_known(prompt):
     with pytest.raises(ValueError, match="must name one of cube, ball"):
         parse_prompt(prompt)
+
+
+def test_templates_are_all_that_is_said_but_for_the_colours():
+    rng, said = random.Random(5), templates()
+    met = set()
+    for _ in range(3000):
+        caption = describe(random_object(rng))
+        met.add(template_of(caption))
+        assert filled(template_of(caption), [word for word in caption.split() if word in COLOURS]) == caption
+    assert met == set(said) and len(said) == len(met)
+    assert set(SAID.values()) <= {word for text in said for word in text.split()}
