@@ -39,6 +39,7 @@ class Variant:
         settings: Overrides of the mini preset.
         sees: Whether the prompt image goes with the request.
         weights: Folders of `backend/mini` whose files it needs.
+        tells: Whether the caption goes with the request.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Variant:
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     sees: bool = False
     weights: tuple[str, ...] = ()
+    tells: bool = True
 
     def folder(self) -> str:
         """Name of the folder for its results: what was asked for and of which weights, so that equal runs are shared.
@@ -62,6 +64,7 @@ class Variant:
         known = {setting.key: setting.defaults for setting in catalog.PIPELINES[self.pipeline].settings}
         usual = {key: defaults["mini"] for key, defaults in known.items() if "mini" in defaults}
         changed = [f"{key} {value}" for key, value in sorted(self.settings.items()) if usual.get(key) != value]
+        changed += [] if self.tells else ["wordless"]
         every = json.dumps({**usual, **self.settings}, sort_keys=True)
         return file_name(self.pipeline, *changed, hashlib.sha256(f"{weights} {every}".encode()).hexdigest()[:8])
 
@@ -77,7 +80,8 @@ class Variant:
     def request(self, case: BenchmarkObject, seed: int) -> Request:
         """What is asked for."""
         images = {"reference": case.prompt_image} if self.sees else {}
-        return Request(self.pipeline, "mini", case.caption, seed=seed, settings=self.settings, images=images)
+        words = case.caption if self.tells else ""
+        return Request(self.pipeline, "mini", words, seed=seed, settings=self.settings, images=images)
 
     def generate(self, case: BenchmarkObject, seed: int) -> Asset:
         """One asset, as every user gets it."""
@@ -86,11 +90,13 @@ class Variant:
         return catalog.load(self.pipeline).run(self.request(case, seed), SilentContext())
 
 
-def _seeing(name: str, what: str, controller: str = "pixel", **settings: Scalar) -> Variant:
+def _seeing(name: str, what: str, controller: str = "pixel", tells: bool = True, **settings: Scalar) -> Variant:
     weights = (f"imagedream/{controller}", "mvdream", "image_text")
     if settings.get("match_picture", True):
         weights += ("picture_pose",)
-    return Variant(name, what, "imagedream", {"controller": controller, **settings}, True, weights)
+    if not tells:
+        weights += ("picture_words",)
+    return Variant(name, what, "imagedream", {"controller": controller, **settings}, True, weights, tells)
 
 
 def _reading(name: str, what: str, **settings: Scalar) -> Variant:
@@ -101,6 +107,7 @@ TRUTH = Variant("truth", "the true object through the finishing")
 ALONE = {"match_picture": False}  # the papers' orderings are about what the prior makes of the picture
 IMAGE_TO_3D = (
     _seeing("pixel", "ImageDream, pixel controller"),
+    _seeing("pixel-wordless", "pixel, the image without its caption", tells=False),
     _seeing("pixel-alone", "pixel, nothing but the prior, as published", **ALONE),
     _seeing("local-alone", "local controller, nothing but the prior", "local", **ALONE),
     _seeing("global-alone", "global controller, nothing but the prior", "global", **ALONE),
@@ -115,6 +122,7 @@ TEXT_TO_3D = (
     TRUTH,
 )
 COMPARISONS = (  # the first is expected to be better
+    ("pixel", "pixel-wordless"),
     ("pixel", "pixel-alone"),
     ("pixel-alone", "local-alone"),
     ("local-alone", "global-alone"),

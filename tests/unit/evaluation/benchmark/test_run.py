@@ -22,7 +22,7 @@ from dreamlift.evaluation.benchmark.run import (
     runnable,
 )
 from dreamlift.evaluation.benchmark.scores import BenchmarkFolder, score_asset
-from dreamlift.evaluation.benchmark.variants import COMPARISONS, TRUTH, true_asset
+from dreamlift.evaluation.benchmark.variants import COMPARISONS, IMAGE_TO_3D, TRUTH, true_asset
 from dreamlift.evaluation.runner import Made
 from dreamlift.pipelines import catalog
 from dreamlift.pipelines.context import RequestError
@@ -123,7 +123,8 @@ def test_variants_ask_for_what_the_pipelines_have():
         variant.check()
         if variant.pipeline:
             request = variant.request(MUG, 3)
-            assert (request.preset, request.seed, request.prompt) == ("mini", 3, MUG.caption)
+            words = MUG.caption if variant.tells else ""
+            assert (request.preset, request.seed, request.prompt) == ("mini", 3, words)
             assert set(request.images) == ({"reference"} if variant.sees else set())
     assert {name for pair in COMPARISONS for name in pair} <= set(VARIANTS)
 
@@ -133,6 +134,8 @@ def test_equal_requests_share_a_folder_and_others_do_not():
     assert folders["mvdream"] != folders["mvdream-refined"] and folders["truth"] == "truth"
     plain = catalog.PIPELINES["mvdream"].settings
     usual = next(setting.defaults["mini"] for setting in plain if setting.key == "refine_texture")
+    seen = {variant.folder() for variant in IMAGE_TO_3D}
+    assert len(seen) == len(IMAGE_TO_3D)
     assert folders["caption-only"] == folders["mvdream-refined" if usual else "mvdream"]
 
 
@@ -144,7 +147,7 @@ def test_a_variant_without_weights_is_left_out_and_none_left_is_an_error(tmp_pat
 
 
 def test_unknown_names_are_answered_with_the_known_ones():
-    with pytest.raises(RequestError, match=r"'pixle'.*pixel, pixel-alone"):
+    with pytest.raises(RequestError, match=r"'pixle'.*pixel, pixel-wordless"):
         chosen_variants("pixle")
     with pytest.raises(RequestError, match=r"'hippopotamus'.*ring-cyan"):
         chosen_objects("hippopotamus")
