@@ -23,6 +23,7 @@ from dreamlift.priors.configs import MVDREAM_SD21, MVDreamConfig
 from dreamlift.priors.mvdream import MVDreamPrior
 from dreamlift.priors.published import CheckpointMismatch
 from dreamlift.priors.random_weights import random_prior, randomise
+from dreamlift.priors.tokenizer import WordTokenizer
 from dreamlift.priors.weight_errors import MissingWeights, WeightsError
 
 from .context import RANDOM, Context, Request, RequestError
@@ -120,8 +121,7 @@ def check_words(prior: MVDreamPrior, prompt: str, context: Context) -> None:
     unknown = prior.unknown_words(prompt)
     if not unknown:
         return
-    words = [word for word in "".join(c if c.isalnum() else " " for c in prompt.lower()).split()]
-    known = [word for word in words if word not in unknown and word not in _EMPTY_WORDS]
+    known = [word for word in WordTokenizer.split(prompt) if word not in unknown and word not in _EMPTY_WORDS]
     what = f"The mini model does not know {', '.join(repr(word) for word in unknown)}."
     remedy = f"It knows: {', '.join(_telling_words(prior))}."
     if not any(word in _telling_words(prior) for word in known):

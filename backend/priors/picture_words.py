@@ -56,6 +56,7 @@ class PictureWords(nn.Module):
         self.templates, self.version = tuple(templates), version
         self.colours = {name: tuple(values) for name, values in colours.items()}
         self.usual, self.synonyms = dict(usual or {}), dict(synonyms or {})
+        self.classes = {text.split()[-1] for text in self.templates if len(text.split()) == 3}  # "a _ mug"
         self.start = nn.Sequential(nn.Conv2d(SEEN, _WIDTHS[0], 4, 2, 1), nn.SiLU())
         self.levels = nn.ModuleList(halved(*pair) for pair in itertools.pairwise(_WIDTHS))
         self.whole = nn.Sequential(nn.Flatten(), nn.Linear(_WIDTHS[-1] * (SIZE // 16) ** 2, _WHOLE), nn.SiLU())
@@ -88,30 +89,42 @@ class PictureWords(nn.Module):
 
     def named(self, prompt: str) -> tuple[list[str], set[str]]:
         """The colours, in their order, and the classes that a prompt names."""
-        words = [self.synonyms.get(word, word) for word in WordTokenizer.split(prompt)]
-        classes = {text.split()[-1] for text in self.templates if len(text.split()) == 3}  # "a _ mug"
-        return [word for word in words if word in self.colours], classes & set(words)
+        words = self._words(prompt)
+        return [word for word in words if word in self.colours], self.classes & set(words)
 
     @torch.no_grad()
     def caption(self, picture: Tensor, told: str = "") -> str:
-        """The likeliest sentence among those that say what is told.
+        """What a picture shows, in a sentence.
 
         Args:
             picture: The cut-out, straight colour and opacity in [0, 1], centred, its longer side `FILL` of the square
                 (`picture_pose`); (4, S, S).
-            told: What is known of it in words. Templates that share the most of them are chosen from, and colours that
-                it names are among those of the sentence, as many as it has blanks for.
+            told: See `worded`.
         """
         logits, colours = self(seen_small(picture)[None])
-        words = {self.synonyms.get(word, word) for word in WordTokenizer.split(told)}
+        return self.worded(logits[0].cpu(), colours[0].cpu(), told)
+
+    def worded(self, logits: Tensor, colours: Tensor, told: str = "") -> str:
+        """The likeliest sentence among those that say what is told.
+
+        Args:
+            logits: Of the templates, as `forward` answers for one picture. (T,).
+            colours: In their blanks. (2, 3).
+            told: What is known of the picture in words. Templates that share the most of them are chosen from, and
+                colours that it names are among those of the sentence, as many as it has blanks for.
+        """
+        words = set(self._words(told))
         shared = torch.tensor([len(words & _meant(text)) for text in self.templates])
-        template = self.templates[int(logits[0].cpu().masked_fill(shared < shared.max(), -torch.inf).argmax())]
+        template = self.templates[int(logits.masked_fill(shared < shared.max(), -torch.inf).argmax())]
         blanks = template.count(BLANK)
         wanted = set(self.named(told)[0][:blanks])
         choices = [names for names in itertools.permutations(self.colours, blanks) if wanted <= set(names)]
         known = torch.tensor([[self.colours[name] for name in names] for names in choices])
-        errors = (known - colours[0, :blanks].cpu()).square().sum((1, 2))
+        errors = (known - colours[:blanks]).square().sum((1, 2))
         return self.said(template, choices[int(errors.argmin())])
+
+    def _words(self, prompt: str) -> list[str]:
+        return [self.synonyms.get(word, word) for word in WordTokenizer.split(prompt)]
 
     def said(self, template: str, names: Sequence[str]) -> str:
         """The sentence of a template with these colours, one for each blank; without what goes without saying."""

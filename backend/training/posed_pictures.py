@@ -91,7 +91,7 @@ def ensure_posed(folder: Path, shards: int, count: int = 1000, processes: int = 
         float32, the captions' colours without light, sRGB in [0, 1], the only one twice.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"posed-{number:03d}.npz" for number in range(shards)]
+    paths = [folder / f"described-{number:03d}.npz" for number in range(shards)]
     missing = [(path, number, count) for number, path in enumerate(paths) if not path.exists()]
     run_each(_draw, missing, processes)
     return paths

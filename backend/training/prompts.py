@@ -9,6 +9,7 @@ import itertools
 import random
 
 from ..priors.picture_words import BLANK
+from ..priors.tokenizer import WordTokenizer
 from .objects import CLASSES, COLOURS, PATTERNS, STACK_BOTTOM, STACK_TOP, ProceduralObject
 
 SYNONYMS = {
@@ -18,7 +19,8 @@ SYNONYMS = {
 }  # fmt: skip
 _PATTERN_WORDS = {"striped": "striped", "stripes": "striped", "dotted": "dotted", "dots": "dotted", "spotted": "dotted"}
 _PATTERN_WORDS |= {"checkered": "checkered", "checks": "checkered", "spots": "dotted"}
-SAID = SYNONYMS | {"stripes": "striped", "dotted": "dots", "spotted": "dots", "spots": "dots", "checks": "checkered"}
+_IN_TEMPLATES = {word: "dots" if name == "dotted" else name for word, name in _PATTERN_WORDS.items()}
+SAID = SYNONYMS | {word: other for word, other in _IN_TEMPLATES.items() if word != other}
 """Words of `templates` by others that mean the same."""
 
 _FILLERS = ("a", "an", "the", "with", "on", "of", "and", "3d", "model", "asset", "in", "small", "big", "simple", "top")
@@ -60,14 +62,9 @@ def _noun(kind: str, rng: random.Random | None) -> str:
     return rng.choice([word for word, name in SYNONYMS.items() if name == kind] or [kind])
 
 
-def words_of(prompt: str) -> list[str]:
-    """The prompt's words in lower case, without punctuation."""
-    return "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
-
-
 def unknown_words(prompt: str) -> list[str]:
     """Words that the mini text encoder has never seen, in order, each once."""
-    return list(dict.fromkeys(word for word in words_of(prompt) if word not in VOCABULARY))
+    return list(dict.fromkeys(word for word in WordTokenizer.split(prompt) if word not in VOCABULARY))
 
 
 def parse_prompt(prompt: str) -> ProceduralObject:
@@ -76,7 +73,7 @@ def parse_prompt(prompt: str) -> ProceduralObject:
     Raises:
         ValueError: No class or no colour of ours is in the prompt; says which are known.
     """
-    words = [SYNONYMS.get(word, word) for word in words_of(prompt)]
+    words = [SYNONYMS.get(word, word) for word in WordTokenizer.split(prompt)]
     kinds = [word for word in words if word in CLASSES]
     colours = [word for word in words if word in COLOURS]
     pattern = next((_PATTERN_WORDS[word] for word in words if word in _PATTERN_WORDS), None)

@@ -13,16 +13,19 @@ import multiprocessing
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class AveragedModel:
@@ -106,6 +109,77 @@ def load_run(
     average.model.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
     return state["step"], state["spent"]
+
+
+@dataclass(frozen=True)
+class LoneTraining:
+    """Settings of a run of one model in one process.
+
+    Args:
+        seconds: Budget on the clock, over all sessions.
+        batch: Pictures, or objects, a step.
+        learning_rate: Peak of AdamW.
+    """
+
+    seconds: float
+    batch: int
+    learning_rate: float
+    seed: int
+
+
+def train_lone(
+    name: str,
+    model: Module,
+    folder: Path,
+    settings: LoneTraining,
+    generator: torch.Generator,
+    loss: Callable[[], Tensor],
+    measure: Callable[[Module], Mapping[str, float]],
+    memory: float = 0.995,
+    betas: tuple[float, float] = (0.9, 0.999),
+) -> Module:
+    """Train one model from its checkpoint until its budget is spent; losses and measures are logged.
+
+    Args:
+        name: Of the checkpoint in `folder`, "NAME-training.pt", and of the lines of the log.
+        model: In training mode, where it is to be trained.
+        folder: Takes the checkpoint.
+        settings: Budget, learning rate and seed.
+        generator: What `loss` draws from; seeded anew with every session.
+        loss: Draws a batch of the model's and answers with what is minimised.
+        measure: Asks the averaged model what it was not trained on, about once a minute.
+        memory: See `AveragedModel`.
+        betas: Of AdamW.
+
+    Returns:
+        The averaged model.
+    """
+    average = AveragedModel(model, memory)
+    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, betas, weight_decay=0.05, fused=True)
+    checkpoint = folder / f"{name}-training.pt"
+    step, spent = load_run(checkpoint, model, average, optimizer)
+    generator.manual_seed(settings.seed + step)
+    clock, saved = Clock(settings.seconds, spent), spent
+    ended = clock.fraction >= 1
+    while not ended:
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * cosine(clock.fraction, step, 100)
+        value = loss()
+        optimizer.zero_grad()
+        value.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
+        optimizer.step()
+        step += 1
+        average.update(model, step)
+        ended = clock.fraction >= 1
+        if step % 50 == 0 or ended:
+            log.info("%s: %d steps %.0f s, loss %.3f", name, step, clock.spent, value.item())
+        if clock.spent - saved > 60 or ended:
+            saved = clock.spent
+            save_run(checkpoint, model, average, optimizer, step, saved)
+            found = {key: round(number, 4) for key, number in measure(average.model).items()}
+            log.info("%s: unseen %s", name, found)
+    return average.model
 
 
 def average_weights(parameters: list[nn.Parameter], steps: int) -> None:

@@ -7,7 +7,6 @@ apart that no prompt speaks of. Pictures are image prompts and training views al
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,19 +19,14 @@ from .dataset import VIEWS, ViewSets, load_shards
 from .image_prompts import prompt_path
 from .prompts import VOCABULARY, describe, parse_prompt
 from .render import over
-from .runner import AveragedModel, Clock, cosine, load_run, save_run, training_device
-
-log = logging.getLogger(__name__)
+from .runner import LoneTraining, train_lone, training_device
 
 
 @dataclass(frozen=True)
-class ImageTextTraining:
-    """Settings of a run.
+class ImageTextTraining(LoneTraining):
+    """Settings of a run; see `LoneTraining`.
 
     Args:
-        seconds: Budget on the clock, over all sessions.
-        batch: Objects a step, with two pictures each.
-        learning_rate: Peak of AdamW.
         same_object: Weight of the contrast between two pictures of one object.
     """
 
@@ -115,34 +109,18 @@ def train_image_text(shards: list[Path], folder: Path, settings: ImageTextTraini
     ]
     pairs, unseen = (Pairs(sets, own, generator) for sets, own in zip(kept, pictures, strict=True))
     model = ImageTextModel(VOCABULARY).to(training_device()).train()
-    average = AveragedModel(model, 0.995)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), settings.learning_rate, (0.9, 0.98), weight_decay=0.05, fused=True
-    )
-    checkpoint = folder / "image-text-training.pt"
-    step, spent = load_run(checkpoint, model, average, optimizer)
-    generator.manual_seed(settings.seed + step)
-    clock, saved = Clock(settings.seconds, spent), spent
-    while clock.fraction < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * cosine(clock.fraction, step, 100)
+
+    def loss() -> Tensor:
         batch, prompts, same = pairs.batch(torch.randint(len(pairs.sets), (settings.batch,), generator=generator))
         first, second = model.embed_images(batch).chunk(2)
         scale, texts = model.log_scale.exp().clamp(max=100), model.embed_texts(prompts)
         same = same.to(model.device)
-        loss = 0.5 * (contrast(first, texts, scale, same) + contrast(second, texts, scale, same))
-        loss = loss + settings.same_object * contrast(first, second, scale, torch.eye(len(first)).to(same))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
-        optimizer.step()
-        step += 1
-        average.update(model, step)
-        if step % 50 == 0 or clock.fraction >= 1:
-            log.info("image-text: %d steps %.0f s, loss %.3f", step, clock.spent, loss.item())
-        if clock.spent - saved > 60 or clock.fraction >= 1:
-            saved = clock.spent
-            save_run(checkpoint, model, average, optimizer, step, saved)
-            log.info("image-text: right prompt %.3f, same object %.3f of 200 unseen", *retrieval(average.model, unseen))
-    average.model.save(folder / "image_text", version)
-    return average.model
+        value = 0.5 * (contrast(first, texts, scale, same) + contrast(second, texts, scale, same))
+        return value + settings.same_object * contrast(first, second, scale, torch.eye(len(first)).to(same))
+
+    def measure(averaged: ImageTextModel) -> dict[str, float]:
+        return dict(zip(("right prompt", "same object"), retrieval(averaged, unseen), strict=True))
+
+    trained = train_lone("image-text", model, folder, settings, generator, loss, measure, betas=(0.9, 0.98))
+    trained.save(folder / "image_text", version)
+    return trained

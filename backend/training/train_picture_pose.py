@@ -8,8 +8,8 @@ thousands of pictures by heart.
 
 from __future__ import annotations
 
+import functools
 import itertools
-import logging
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -19,9 +19,7 @@ from torch import Tensor
 
 from ..priors.picture_pose import OF_BOX, OF_CAMERA, PicturePose, Poses, azimuths
 from .posed_pictures import arrays
-from .runner import AveragedModel, Clock, cosine, load_run, save_run, training_device
-
-log = logging.getLogger(__name__)
+from .runner import LoneTraining, train_lone, training_device
 
 SPREAD = 4.0  # degrees by which the true azimuth is spread over the bins, standard deviation
 ROBUST = 0.3  # in the units of `Poses.numbers`: beyond it an error counts by its size, no longer by its square
@@ -33,14 +31,8 @@ PLAIN = ("pictures", "sided", "mirrored")  # of a file, beside the pose
 
 
 @dataclass(frozen=True)
-class PicturePoseTraining:
-    """Settings of a run.
-
-    Args:
-        seconds: Budget on the clock, over all sessions.
-        batch: Pictures a step.
-        learning_rate: Peak of AdamW.
-    """
+class PicturePoseTraining(LoneTraining):
+    """Settings of a run; see `LoneTraining`."""
 
     seconds: float = 1500.0
     batch: int = 48
@@ -144,27 +136,12 @@ def train_picture_pose(paths: list[Path], folder: Path, settings: PicturePoseTra
     posed, unseen = PosedPictures(paths[:-1]), PosedPictures(paths[-1:])
     device = training_device()
     model = PicturePose().to(device, memory_format=torch.channels_last).train()  # a sixth faster on a CPU
-    average = AveragedModel(model, 0.997)
-    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=0.05, fused=True)
-    checkpoint = folder / "picture-pose-training.pt"
-    step, spent = load_run(checkpoint, model, average, optimizer)
-    generator.manual_seed(settings.seed + step)
-    clock, saved = Clock(settings.seconds, spent), spent
-    while clock.fraction < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * cosine(clock.fraction, step, 100)
+
+    def loss() -> Tensor:
         pictures, poses = posed.varied(torch.randint(len(posed), (settings.batch,), generator=generator), generator)
-        loss = pose_loss(*model(pictures.to(device, memory_format=torch.channels_last)), poses)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
-        optimizer.step()
-        step += 1
-        average.update(model, step)
-        if clock.spent - saved > 60 or clock.fraction >= 1:
-            saved = clock.spent
-            save_run(checkpoint, model, average, optimizer, step, saved)
-            found = {name: round(value, 4) for name, value in errors(average.model, unseen).items()}
-            log.info("picture-pose: %d steps %.0f s, loss %.3f, unseen %s", step, saved, loss.item(), found)
-    average.model.save(folder / "picture_pose", version)
-    return average.model
+        return pose_loss(*model(pictures.to(device, memory_format=torch.channels_last)), poses)
+
+    measure = functools.partial(errors, posed=unseen)
+    trained = train_lone("picture-pose", model, folder, settings, generator, loss, measure, memory=0.997)
+    trained.save(folder / "picture_pose", version)
+    return trained

@@ -7,7 +7,7 @@ read in colours that training never joined with them.
 
 from __future__ import annotations
 
-import logging
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,23 +19,15 @@ from ..priors.picture_words import BLANK, PictureWords
 from .objects import COLOURS
 from .posed_pictures import arrays
 from .prompts import SAID, template_of, templates, usual_colours
-from .runner import AveragedModel, Clock, cosine, load_run, save_run, training_device
-
-log = logging.getLogger(__name__)
+from .runner import LoneTraining, train_lone, training_device
 
 ROBUST, COLOUR = 0.05, 20.0  # beyond this an error of a colour counts by its size; weight beside the sentence's
 GAMMA = 0.25  # by which e-folds colours are raised, standard deviation: other light than the data has
 
 
 @dataclass(frozen=True)
-class PictureWordsTraining:
-    """Settings of a run.
-
-    Args:
-        seconds: Budget on the clock, over all sessions.
-        batch: Pictures a step.
-        learning_rate: Peak of AdamW.
-    """
+class PictureWordsTraining(LoneTraining):
+    """Settings of a run; see `LoneTraining`."""
 
     seconds: float = 1200.0
     batch: int = 64
@@ -101,17 +93,17 @@ def reading(model: PictureWords, described: DescribedPictures) -> dict[str, floa
         `captions`, whole; `told`, the same with the class told.
     """
     device = next(model.parameters()).device
+    parts = [model(part.float().to(device) / 255) for part in described.pictures.split(200)]
+    logits, colours = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     right = {"classes": 0.0, "templates": 0.0, "captions": 0.0, "told": 0.0}
-    for picture, seen in zip(described.pictures, described.captions, strict=True):
-        cut_out = picture.float().to(device) / 255
-        straight = torch.cat([cut_out[:3] / cut_out[3:].clamp_min(1e-3), cut_out[3:]])
+    for i, seen in enumerate(described.captions):
         caption = model.said(template_of(seen), model.named(seen)[0])
-        read = model.caption(straight)
-        nouns = [[word for word in text.split() if word in model.named(text)[1]] for text in (read, caption)]
+        read = model.worded(logits[i], colours[i])
+        nouns = [[word for word in text.split() if word in model.classes] for text in (read, caption)]
         right["classes"] += nouns[0] == nouns[1]
         right["templates"] += template_of(read) == template_of(caption)
         right["captions"] += read == caption
-        right["told"] += model.caption(straight, " ".join(nouns[1])) == caption
+        right["told"] += model.worded(logits[i], colours[i], " ".join(nouns[1])) == caption
     return {name: count / len(described) for name, count in right.items()}
 
 
@@ -121,31 +113,15 @@ def train_picture_words(paths: list[Path], folder: Path, settings: PictureWordsT
     generator = torch.Generator().manual_seed(settings.seed)
     described, unseen = DescribedPictures(paths[:-1]), DescribedPictures(paths[-1:])
     device = training_device()
-    model = (
-        PictureWords(templates(), COLOURS, usual_colours(), SAID).to(device, memory_format=torch.channels_last).train()
-    )
-    average = AveragedModel(model, 0.995)
-    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=0.05, fused=True)
-    checkpoint = folder / "picture-words-training.pt"
-    step, spent = load_run(checkpoint, model, average, optimizer)
-    generator.manual_seed(settings.seed + step)
-    clock, saved = Clock(settings.seconds, spent), spent
-    while clock.fraction < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * cosine(clock.fraction, step, 100)
+    model = PictureWords(templates(), COLOURS, usual_colours(), SAID).train()
+    model.to(device, memory_format=torch.channels_last)
+
+    def loss() -> Tensor:
         batch = described.varied(torch.randint(len(described), (settings.batch,), generator=generator), generator)
         pictures, *wanted = (value.to(device) for value in batch)
-        loss = words_loss(*model(pictures.contiguous(memory_format=torch.channels_last)), *wanted)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
-        optimizer.step()
-        step += 1
-        average.update(model, step)
-        if clock.spent - saved > 180 or clock.fraction >= 1:
-            saved = clock.spent
-            save_run(checkpoint, model, average, optimizer, step, saved)
-            found = {name: round(value, 4) for name, value in reading(average.model, unseen).items()}
-            log.info("picture-words: %d steps %.0f s, loss %.3f, unseen %s", step, saved, loss.item(), found)
-    average.model.save(folder / "picture_words", version)
-    return average.model
+        return words_loss(*model(pictures.contiguous(memory_format=torch.channels_last)), *wanted)
+
+    measure = functools.partial(reading, described=unseen)
+    trained = train_lone("picture-words", model, folder, settings, generator, loss, measure)
+    trained.save(folder / "picture_words", version)
+    return trained

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from fakes.taken_pictures import taken
 from fakes.tiny_view_models import IMAGEDREAM, LARGE, as_file, cut_out
 from PIL import Image
 
@@ -25,8 +26,6 @@ from dreamlift.priors.random_weights import randomise
 from dreamlift.rendering.cameras import camera_rays, orbit
 from dreamlift.rendering.volume import VolumeSettings
 from dreamlift.representations._hash_grid_torch import HashGridSettings
-from dreamlift.training.prompts import parse_prompt
-from dreamlift.training.render import render
 
 BALL = 0.6
 PICTURE = {"reference": as_file(cut_out(*LARGE))}  # red on nothing
@@ -232,9 +231,7 @@ def test_a_caption_may_be_missing_and_words_that_are_not_known_stop_nothing():
 def test_words_without_colour_or_class_are_completed_from_the_picture(prompt, caption):
     """The mini model never met a thing without its colour, and makes another thing of it; nor an orange mug."""
     context, knowing = Recording(), SimpleNamespace(unknown_words=lambda words: [])
-    seen = render(parse_prompt("an orange mug"), orbit([50.0], 14.0, 3.5, 35.0), 256, 1)[0]
-    rgba = (seen * 255).round().byte().permute(1, 2, 0).numpy()
-    found = subject(as_file(Image.fromarray(rgba, "RGBA")), None)
+    found = subject(as_file(Image.fromarray(taken("an orange mug", 50.0, 14.0), "RGBA")), None)
     assert caption_of(knowing, replace(REQUEST, prompt=prompt), found, context) == caption
     assert context.warnings == ([] if caption == prompt else ["read_caption"])
 

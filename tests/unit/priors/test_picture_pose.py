@@ -4,28 +4,21 @@ import dataclasses
 
 import pytest
 import torch
+from fakes.taken_pictures import camera_at, framed, taken
 
-from dreamlift.preprocessing.placing import frame_of, framed_rgba
+from dreamlift.preprocessing.placing import frame_of
 from dreamlift.priors.picture_pose import BINS, MINI_FOLDER, NUMBERS, PicturePose, Poses, azimuths
 from dreamlift.priors.published import CheckpointMismatch
-from dreamlift.rendering.cameras import orbit
 from dreamlift.training.boxes import box_of
 from dreamlift.training.posed_pictures import pose_of
 from dreamlift.training.prompts import parse_prompt
-from dreamlift.training.render import WorldLight, render
 from dreamlift.training.train_picture_pose import SPREAD
-
-OTHER_LIGHT = WorldLight((0.4, -0.5, 0.7), 0.7, 0.3, 0.1)
 
 
 def picture_of(prompt, azimuth, elevation, size=128):
-    cameras = orbit([azimuth], elevation, 3.5, 35.0)
-    item = parse_prompt(prompt)
-    seen = render(item, cameras, 2 * size, 1, OTHER_LIGHT)[0]
-    rgba = (seen * 255).round().byte().permute(1, 2, 0).numpy()  # one ray a pixel, so straight is as premultiplied
-    frame = frame_of(rgba)
-    cut_out = torch.from_numpy(framed_rgba(rgba, size, frame).copy()).permute(2, 0, 1).float() / 255
-    return cut_out, pose_of(box_of(item), cameras, frame, 2 * size)
+    rgba = taken(prompt, azimuth, elevation, 2 * size)
+    pose = pose_of(box_of(parse_prompt(prompt)), camera_at(azimuth, elevation), frame_of(rgba), 2 * size)
+    return framed(rgba, size), pose
 
 
 def test_what_is_saved_is_read_again(tmp_path):

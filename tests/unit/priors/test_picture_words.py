@@ -2,23 +2,14 @@
 
 import pytest
 import torch
+from fakes.taken_pictures import framed, taken
 
-from dreamlift.preprocessing.placing import frame_of, framed_rgba
 from dreamlift.priors.picture_words import MINI_FOLDER, PictureWords, filled, hueless
 from dreamlift.priors.published import CheckpointMismatch
-from dreamlift.rendering.cameras import orbit
 from dreamlift.training.objects import COLOURS
-from dreamlift.training.prompts import SAID, parse_prompt, templates, usual_colours
-from dreamlift.training.render import WorldLight, render
+from dreamlift.training.prompts import SAID, templates, usual_colours
 
-OTHER_LIGHT = WorldLight((0.4, -0.5, 0.7), 0.7, 0.3, 0.1)
 TEMPLATES = ["a _ mug", "a _ mug with a _ handle", "a _ and _ striped mug", "a _ ball"]
-
-
-def picture_of(prompt, azimuth, elevation):
-    seen = render(parse_prompt(prompt), orbit([azimuth], elevation, 3.5, 35.0), 256, 1, OTHER_LIGHT)[0]
-    rgba = (seen * 255).round().byte().permute(1, 2, 0).numpy()  # one ray a pixel, so straight is as premultiplied
-    return torch.from_numpy(framed_rgba(rgba, 128, frame_of(rgba)).copy()).permute(2, 0, 1).float() / 255
 
 
 @pytest.fixture(scope="module")
@@ -132,4 +123,4 @@ def test_the_embedded_model_speaks_the_language_of_the_mini_models(embedded):
     ],
 )
 def test_the_embedded_model_says_what_it_sees_of_things_it_never_saw(embedded, caption, azimuth, elevation):
-    assert embedded.caption(picture_of(caption, azimuth, elevation)) == caption
+    assert embedded.caption(framed(taken(caption, azimuth, elevation))) == caption
